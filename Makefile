@@ -1,0 +1,38 @@
+# Every target makes the virtual environment in .venv first, if it is missing.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+LAUNCH := $(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no
+RUN ?= runs/digits_lt
+# Nothing is fetched by a test or the demo: the digits come inside scikit-learn.
+export HF_HUB_OFFLINE := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow quality style
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+$(VENV)/.complete: setup.cfg constraints.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: $(VENV)/.complete ## the whole method on long-tailed digits, on a CPU, in minutes
+	$(LAUNCH) scripts/finetune.py scripts/recipes/digits_lt.yaml --output_dir $(RUN)
+	$(BIN)/python scripts/classify.py $(RUN) $(RUN)/example.png
+
+test: $(VENV)/.complete ## the tests
+	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/.complete ## the tests that take longer
+	$(BIN)/python -m pytest -m slow
+
+quality: $(VENV)/.complete ## lint and format check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+style: $(VENV)/.complete ## lint and format, written
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .

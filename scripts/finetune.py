@@ -1,0 +1,101 @@
+"""Train a DeiT-LT student, and its teacher if asked: `scripts/finetune.py RECIPE.yaml [--flag value ...]`.
+
+Everything from a long-tailed data set to a report and a model folder that `pipeline("image-classification")` opens.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from building import device_in_words, load_splits, prepare_output_folder
+from command_line import RecipeParser, run
+from huggingface_hub.errors import StrictDataclassError
+from printing import banner, final_table, next_steps
+from results_folder import write_results
+from train_teacher import is_recipe, teacher_from_recipe
+from transformers import set_seed
+
+from modeling_deit_lt import DeiTLTConfig, DeiTLTForImageClassification
+from trainer.arguments import DataArguments, DistillationArguments, ModelArguments
+from trainer.augmentation import EvaluationImages, TrainingImages, image_processor, train_transform
+from trainer.data import class_counts
+from trainer.errors import RunError
+from trainer.evaluation import group_rule
+from trainer.teachers import check_teacher, load_teacher
+from trainer.trainer import DeiTLTTrainer
+
+SELECTION_SPLIT = {"last": None, "validation": "validation", "paper": "test"}
+
+
+def main(arguments: list[str]) -> None:
+    """From a recipe to a model folder."""
+    parser = RecipeParser((ModelArguments, DataArguments, DistillationArguments), __doc__)
+    recipe, model_args, data, args = parser.parse(arguments)
+    checkpoint = prepare_output_folder(args)
+    splits = load_splits(data, args, validation=args.model_selection == "validation")
+    counts = class_counts(splits["train"])
+    images = TrainingImages(splits["train"], train_transform(args.train_transform, model_args.image_size), args.seed)
+
+    facts = {"class_counts": counts.tolist(), "groups": group_rule(counts, data.boundaries), "teacher": None}
+    teacher = None
+    if is_recipe(args.teacher):
+        args.teacher, facts["teacher"] = teacher_from_recipe(Path(args.teacher), recipe, data, args, splits)
+    if args.teacher is not None:
+        teacher = load_teacher(args.teacher, len(counts), args.teacher_image_size, args.teacher_normalization)
+        facts["teacher_accuracy_on_training_images"] = check_teacher(teacher, images, args.device)
+
+    processor = image_processor(model_args.image_size, args.crop_ratio)
+    selection_split = SELECTION_SPLIT[args.model_selection]
+    trainer = DeiTLTTrainer(
+        build_student(model_args, splits["train"].features["label"].names, counts, args.seed),
+        args,
+        teacher,
+        data.boundaries,
+        train_dataset=images,
+        eval_dataset=EvaluationImages(splits[selection_split], processor) if selection_split else None,
+        processing_class=processor,
+    )
+    if args.should_log:
+        print(banner(recipe, data, trainer, facts), flush=True)
+    output = trainer.train(resume_from_checkpoint=checkpoint)
+    reports, prediction = trainer.evaluate_weights(EvaluationImages(splits["test"], processor))
+    trainer.save_model()
+    metrics = {
+        **facts,
+        **reports,
+        "wall_seconds": round(output.metrics["train_runtime"], 1),
+        "images_per_second": round(output.metrics["train_samples_per_second"], 1),
+        "device": device_in_words(args.device),
+        "recipe": recipe.stem,
+        "seed": args.seed,
+        "epochs": args.num_train_epochs,
+        "model_selection": args.model_selection,
+    }
+    if args.should_save:
+        write_results(Path(args.output_dir), metrics, prediction, splits, (model_args, data, args))
+    if args.should_log:
+        print(final_table(metrics))
+        print(next_steps(args.output_dir))
+
+
+def build_student(model_args: ModelArguments, names: list[str], counts, seed: int) -> DeiTLTForImageClassification:
+    """A student with fresh weights that depend on the seed alone."""
+    given = {key: value for key, value in vars(model_args).items() if key != "preset" and value is not None}
+    attention = given.pop("attn_implementation")
+    try:
+        config = DeiTLTConfig.from_preset(
+            model_args.preset,
+            **given,
+            id2label=dict(enumerate(names)),
+            label2id={name: index for index, name in enumerate(names)},
+            class_counts=counts.tolist(),
+        )
+    except StrictDataclassError as error:
+        raise RunError(f"student: {error.__cause__ or error}") from error
+    config._attn_implementation = attention
+    set_seed(seed)
+    return DeiTLTForImageClassification(config)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,71 @@
+"""Train a CNN teacher on long-tailed images: `scripts/train_teacher.py RECIPE.yaml [--flag value ...]`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from building import data_facts, load_splits, prepare_output_folder
+from command_line import RecipeParser, run
+from datasets import DatasetDict
+
+from trainer.arguments import DataArguments, DistillationArguments, TeacherArguments
+from trainer.errors import RunError
+from trainer.evaluation import format_report, group_rule
+from trainer.teachers import is_complete, train_teacher
+
+
+def main(arguments: list[str]) -> None:
+    """Train one teacher and print its report."""
+    _, data, args = RecipeParser((DataArguments, TeacherArguments), __doc__, runs="runs/teachers").parse(arguments)
+    checkpoint = prepare_output_folder(args)
+    splits = load_splits(data, args)
+    metrics = train_teacher(args, splits, data.boundaries, data_facts(data), checkpoint)
+    if args.should_log:
+        print(format_report({"teacher": metrics["teacher"]}, group_rule(metrics["class_counts"], data.boundaries)))
+        print(f"The teacher is in {args.output_dir}. A student takes it with --teacher {args.output_dir}")
+
+
+def is_recipe(teacher: str | None) -> bool:
+    """Whether a student names its teacher by a recipe."""
+    return teacher is not None and teacher.endswith((".yaml", ".yml"))
+
+
+def teacher_from_recipe(
+    teacher: Path, student_recipe: Path, data: DataArguments, args: DistillationArguments, splits: DatasetDict
+) -> tuple[str, dict]:
+    """Train the teacher that a student's recipe names, on the student's training images, or reuse it.
+
+    Args:
+        teacher: the teacher's recipe, relative to the student's recipe or to the working folder.
+        student_recipe: the student's.
+        data: the student's data settings; those in the teacher's recipe do not count here.
+        args: the student's training settings; seed, device and precision are taken over.
+        splits: the student's data.
+
+    Returns:
+        The teacher's folder, by default `teachers/<recipe>-<hash of all that it depends on>` beside the student's, and
+        its test figures.
+    """
+    path = student_recipe.parent / teacher if (student_recipe.parent / teacher).is_file() else teacher
+    taken_over = ("seed", "use_cpu", "bf16", "fp16", "disable_tqdm", "dataloader_num_workers")
+    flags = [f"--{key}={getattr(args, key)}" for key in taken_over]
+    _, _, own = RecipeParser((DataArguments, TeacherArguments), __doc__).parse([str(path), *flags])
+    facts = data_facts(data)
+    identity = {**facts, "seed": own.seed, "recipe": path.read_text(), "images": len(splits["train"])}
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+    folder = args.teacher_output_dir or str(Path(args.output_dir).parent / "teachers" / f"{path.stem}-{digest}")
+    if is_complete(Path(folder)):
+        metrics = json.loads(Path(folder, "metrics.json").read_text())
+        if metrics["data"] != facts:
+            raise RunError(f"the teacher in {folder} was trained on other data; name another --teacher_output_dir")
+        return folder, metrics["teacher"]
+    if args.should_log:
+        print(f"Training the teacher {path.stem} in {folder}", flush=True)
+    return folder, train_teacher(replace(own, output_dir=folder), splits, data.boundaries, facts)["teacher"]
+
+
+if __name__ == "__main__":
+    run(main)

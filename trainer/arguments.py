@@ -1,0 +1,204 @@
+"""Every setting of a run. A recipe is a YAML file of these names; each is a command-line flag of the same name too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from transformers import TrainingArguments
+
+
+def setting(default, text: str, **metadata):
+    """A dataclass field with its help text; lists become default factories."""
+    metadata["help"] = text
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass
+class ModelArguments:
+    """The student's architecture."""
+
+    _argument_group_name = "Student model"
+
+    preset: str = setting("base", "Size of the student.", choices=["tiny", "small", "base"])
+    image_size: int = setting(224, "Side of the student's input in pixels; a multiple of patch_size.")
+    patch_size: int = setting(16, "Side of a patch in pixels.")
+    hidden_size: int | None = setting(None, "Width; the preset's if not given.")
+    num_hidden_layers: int | None = setting(None, "Depth; the preset's if not given.")
+    num_attention_heads: int | None = setting(None, "Attention heads; the preset's if not given.")
+    intermediate_size: int | None = setting(None, "Width of the MLPs; the preset's if not given.")
+    drop_path_rate: float = setting(0.1, "Stochastic depth of the last layer; earlier layers have linearly less.")
+    fusion_weight: float = setting(0.5, "Share of the CLS expert in the mean of both experts' logits.")
+    attn_implementation: str = setting("sdpa", "Attention: sdpa, eager or flash_attention_2.")
+
+
+@dataclass
+class DataArguments:
+    """Which images, and how they are split."""
+
+    _argument_group_name = "Data"
+
+    dataset: str = setting("digits", "'digits' (embedded), a Hub id, or a folder: a saved data set or class folders.")
+    config_name: str | None = setting(None, "Configuration of a Hub data set.")
+    image_column: str | None = setting(None, "Column of the images; the only image column if not given.")
+    label_column: str | None = setting(None, "Column of the labels; the only label column if not given.")
+    rho: float | None = setting(
+        None, "Cut a long tail with this imbalance ratio; not given: the data are long-tailed."
+    )
+    profile: str = setting("exp", "Shape of the tail that is cut.", choices=["exp", "step"])
+    max_per_class: int | None = setting(None, "Training images of the largest class; as many as fit if not given.")
+    split_seed: int = setting(0, "Seed of every split of the data; 0 keeps the published long-tailed subsets.")
+    test_fraction: float = setting(0.0, "Share of each class to test on, where the data have no test split.")
+    validation_fraction: float = setting(0.1, "Share of each class held out when model_selection is 'validation'.")
+    group_boundaries: list[str] = setting(
+        [],
+        "Head/mid/tail: two ranks by training count (such as 3 7), or cifar10_lt, cifar100_lt, imagenet_lt, "
+        "inaturalist2018 for the paper's; not given: thirds of the rank order.",
+    )
+    check_images: bool = setting(True, "Decode every image once before training.")
+
+    def __post_init__(self):
+        if len(self.group_boundaries) not in (0, 1, 2):
+            raise ValueError(f"group_boundaries takes one name or two ranks, got {' '.join(self.group_boundaries)}")
+        if len(self.group_boundaries) == 2 and not all(str(rank).isdigit() for rank in self.group_boundaries):
+            raise ValueError(
+                f"group_boundaries takes two whole ranks, got {' '.join(map(str, self.group_boundaries))}"
+            )
+
+    @property
+    def boundaries(self) -> str | tuple[int, ...] | None:
+        """The group boundaries as `head_mid_tail` takes them."""
+        if len(self.group_boundaries) == 1:
+            return self.group_boundaries[0]
+        return tuple(int(rank) for rank in self.group_boundaries) or None
+
+
+@dataclass
+class RunArguments(TrainingArguments):
+    """What a student's and a teacher's training share. Defaults that differ from TrainingArguments, and why:
+
+    - `remove_unused_columns` False: the image column would be dropped before it is transformed.
+    - `logging_nan_inf_filter` False: it reads the loss back from the device at every step; instead a run stops at the
+      next log whose loss is not finite.
+    - `max_grad_norm` 0: neither the paper nor its teachers' recipes clip gradients.
+    - `seed` 0, `save_steps`, `eval_steps` and `logging_steps` a share of the run, `save_total_limit` 2.
+    """
+
+    _argument_group_name = "Training (transformers.TrainingArguments and ours)"
+
+    output_dir: str | None = setting(None, "Folder of the results; runs/<recipe> if not given.")
+    seed: int = setting(0, "Seed of initialisation, order, augmentation and mixing.")
+    remove_unused_columns: bool = setting(False, "Must stay off: images are transformed when they are read.")
+    logging_nan_inf_filter: bool = setting(False, "Hide non-finite losses; costs a synchronisation per step.")
+    max_grad_norm: float = setting(0.0, "Gradient clipping; 0 for none.")
+    save_steps: float = setting(0.05, "Steps between checkpoints; below 1, a share of the run.")
+    eval_steps: float | None = setting(0.05, "Steps between evaluations; below 1, a share of the run.")
+    logging_steps: float = setting(0.02, "Steps between logs; below 1, a share of the run.")
+    save_total_limit: int | None = setting(2, "Checkpoints that are kept.")
+    ddp_find_unused_parameters: bool | None = setting(False, "No parameter goes unused.")
+    train_transform: str = setting("paper", "Training transform.", choices=["paper", "crop_flip", "affine"])
+    crop_ratio: float = setting(0.875, "Share of the short side that evaluation keeps (224 of 256: the paper's).")
+    drw_start_epoch: int | None = setting(
+        None, "Epoch (0-based) from which classes are re-weighted; not given: never."
+    )
+    drw_beta: float = setting(0.9999, "Beta of the effective-number weights.")
+
+    def __post_init__(self):
+        self.label_names = ["labels"]  # a teacher's forward does not name them, so Trainer cannot guess
+        super().__post_init__()
+        self.dataloader_pin_memory = self.dataloader_pin_memory and self.device.type == "cuda"
+        if self.label_smoothing_factor:
+            raise ValueError("label_smoothing_factor is not used here; set label_smoothing, which mixing applies")
+        if self.drw_start_epoch is not None and not 0 <= self.drw_start_epoch < self.num_train_epochs:
+            raise ValueError(
+                f"drw_start_epoch {self.drw_start_epoch} lies outside the {self.num_train_epochs:g} epochs of the run"
+            )
+
+    @property
+    def global_batch_size(self) -> int:
+        """Images per optimiser step over all ranks and accumulation steps."""
+        return self.train_batch_size * self.gradient_accumulation_steps * self.world_size
+
+
+@dataclass
+class DistillationArguments(RunArguments):
+    """The student's training: DeiT-LT's settings as defaults (CVPR 2024, arXiv 2404.02900, and its official code)."""
+
+    base_learning_rate: float = setting(5e-4, "Learning rate per 512 images of the global batch.")
+    paper_learning_rate_rule: bool = setting(False, "Leave accumulation out of the global batch, as the paper's code.")
+    min_learning_rate: float = setting(1e-5, "Floor of the cosine; not scaled.")
+    warmup_learning_rate: float = setting(1e-6, "Learning rate at the start of the warm-up; not scaled.")
+    warmup_epochs: float = setting(5.0, "Epochs of linear warm-up.")
+    weight_decay: float = setting(0.05, "AdamW's; none on tokens, position embeddings, biases and norms.")
+    lr_scheduler_type: str = setting("cosine_warmup_with_min_lr", "Cosine with warm-up and floor.")
+    alpha: float = setting(0.5, "Share of the DIST loss.")
+    distillation_type: str = setting("hard", "What the DIST expert learns of the teacher.", choices=["hard", "soft"])
+    temperature: float = setting(1.0, "Temperature of soft distillation.")
+    drw_mixing: bool = setting(False, "Keep mixing and smoothing during DRW (the paper: off on CIFAR, on elsewhere).")
+    mixup_alpha: float = setting(0.8, "Beta parameter of Mixup; 0 for none.")
+    cutmix_alpha: float = setting(1.0, "Beta parameter of CutMix; 0 for none.")
+    mixing_probability: float = setting(1.0, "Share of the batches that are mixed.")
+    label_smoothing: float = setting(0.1, "Smoothing of the CLS expert's labels.")
+    repeats: int = setting(3, "Repeated augmentation: views of an image per draw; 1 for none.")
+    ema_decay: float = setting(
+        0.9999, "Decay of the weight average per optimiser step, reached gradually; 0 for none."
+    )
+    model_selection: str = setting(
+        "last",
+        "last: the last epoch's weights. validation: the best on a split held out from the training set. "
+        "paper: the best on the test set, as the published numbers were chosen.",
+        choices=["last", "validation", "paper"],
+    )
+    teacher: str | None = setting(
+        None, "A teacher recipe (.yaml, trained first or reused), a folder, a timm name, a Hub classifier, or none."
+    )
+    teacher_output_dir: str | None = setting(None, "Folder of a teacher trained from its recipe.")
+    teacher_image_size: int | None = setting(None, "Side of the teacher's input; its own if not given.")
+    teacher_normalization: str = setting(
+        "student",
+        "Pixels the teacher sees: normalised as the student's (the paper), or its own.",
+        choices=["student", "own"],
+    )
+
+    def __post_init__(self):
+        if self.teacher is not None and self.teacher.lower() == "none":
+            self.teacher = None
+        self.warmup_steps = min(self.warmup_epochs / self.num_train_epochs, 0.999)
+        if self.model_selection != "last":
+            self.eval_strategy = self.save_strategy
+            self.eval_steps = self.save_steps
+            self.metric_for_best_model = "mean_accuracy"
+            self.greater_is_better = True
+        super().__post_init__()
+        accumulation = 1 if self.paper_learning_rate_rule else self.gradient_accumulation_steps
+        self.learning_rate = self.base_learning_rate * self.train_batch_size * accumulation * self.world_size / 512
+        self.lr_scheduler_kwargs = {
+            "min_lr": min(self.min_learning_rate, self.learning_rate),
+            "warmup_lr_rate": min(self.warmup_learning_rate / self.learning_rate, 1.0),
+        }
+
+
+@dataclass
+class TeacherArguments(RunArguments):
+    """The teacher's training: LDAM-DRW's settings for CIFAR as defaults (Cao et al., NeurIPS 2019)."""
+
+    architecture: str = setting("resnet32_cifar", "A timm model name; resnet8/20/32/56_cifar are ours.")
+    image_size: int = setting(32, "Side of the teacher's input in pixels.")
+    loss: str = setting("ldam", "Loss; ldam trains a cosine classifier.", choices=["cross_entropy", "ldam"])
+    max_margin: float = setting(0.5, "LDAM margin of the smallest class.")
+    learning_rate: float = setting(0.1, "Learning rate of SGD, not scaled with the batch.")
+    momentum: float = setting(0.9, "Momentum of SGD.")
+    weight_decay: float = setting(2e-4, "Weight decay of SGD, on every parameter.")
+    warmup_epochs: float = setting(5.0, "Epochs of linear warm-up.")
+    lr_milestones: list[int] = setting(
+        [], "Epochs after which the rate is multiplied by lr_decay; none: a cosine to 0."
+    )
+    lr_decay: float = setting(0.01, "Factor at each milestone.")
+    lr_scheduler_type: str = setting("cosine", "Schedule where there are no milestones.")
+    train_transform: str = setting("crop_flip", "Training transform.", choices=["paper", "crop_flip", "affine"])
+    crop_ratio: float = setting(1.0, "Share of the short side that evaluation keeps.")
+
+    def __post_init__(self):
+        self.warmup_steps = min(self.warmup_epochs / self.num_train_epochs, 0.999)
+        super().__post_init__()

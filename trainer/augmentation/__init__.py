@@ -1,0 +1,17 @@
+"""What happens to images between the disk and the student."""
+
+from trainer.augmentation.images import EvaluationImages, TrainingImages
+from trainer.augmentation.mixing import BatchMixing
+from trainer.augmentation.sampler import TrainingSampler
+from trainer.augmentation.transforms import TRAIN_TRANSFORMS, image_processor, seeded, train_transform
+
+__all__ = [
+    "TRAIN_TRANSFORMS",
+    "BatchMixing",
+    "EvaluationImages",
+    "TrainingImages",
+    "TrainingSampler",
+    "image_processor",
+    "seeded",
+    "train_transform",
+]

@@ -1,0 +1,71 @@
+"""The data sets a trainer reads: rows of images in, `pixel_values` and `labels` out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from datasets import Dataset
+from PIL import Image
+from torch.utils.data import Dataset as TorchDataset
+from transformers import BaseImageProcessor
+
+from trainer.augmentation.transforms import reseed, seeded
+
+
+class TrainingImages(TorchDataset):
+    """Augmented training images, each a function of (seed, epoch, position in the epoch) alone.
+
+    It is asked with the keys that `TrainingSampler` draws, so neither workers nor ranks nor an interruption change
+    what an image looks like.
+
+    Args:
+        dataset: rows with an `image` and a `label` column.
+        transform: RGB PIL image to (3, S, S) tensor, drawing from the global generators.
+        seed: of all augmentation. Default 0.
+    """
+
+    def __init__(self, dataset: Dataset, transform: Callable[[Image.Image], Any], seed: int = 0):
+        self.dataset = dataset
+        self.transform = transform
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, key: tuple[int, int, int]) -> dict[str, Any]:
+        return self.__getitems__([key])[0]
+
+    def __getitems__(self, keys: Sequence[tuple[int, int, int]]) -> list[dict[str, Any]]:
+        rows = self.dataset[[row for row, _, _ in keys]]
+        examples = []
+        with seeded(self.seed):
+            for (_, epoch, position), image, label in zip(keys, rows["image"], rows["label"], strict=True):
+                reseed(self.seed, epoch, position)
+                examples.append({"pixel_values": self.transform(image.convert("RGB")), "labels": label})
+        return examples
+
+
+class EvaluationImages(TorchDataset):
+    """Images as the saved image processor, and so the pipeline, sees them.
+
+    Args:
+        dataset: rows with an `image` and a `label` column.
+        processor: of the model folder.
+    """
+
+    def __init__(self, dataset: Dataset, processor: BaseImageProcessor):
+        self.dataset = dataset
+        self.processor = processor
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        return self.__getitems__([row])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        rows = self.dataset[list(indices)]
+        images = [image.convert("RGB") for image in rows["image"]]
+        pixel_values = self.processor(images, return_tensors="pt")["pixel_values"]
+        return [{"pixel_values": p, "labels": label} for p, label in zip(pixel_values, rows["label"], strict=True)]

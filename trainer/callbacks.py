@@ -1,0 +1,73 @@
+"""What rides on Trainer's events: weight averaging and the history file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+from timm.utils import ModelEmaV3
+from torch import nn
+from transformers import TrainerCallback
+
+from trainer.errors import CheckpointError
+
+EMA_FILE = "ema.safetensors"
+
+
+class EmaCallback(TrainerCallback):
+    """Exponential moving average of the weights, once per optimiser step, saved with and restored from checkpoints.
+
+    The decay grows with the step, `min(decay, 1 - (1 + step) ** (-2/3))`, so that short runs forget their random
+    start; it is computed from the step, so a resumed run goes on as if it had not stopped.
+
+    Args:
+        decay: its limit, in (0, 1).
+    """
+
+    def __init__(self, decay: float):
+        self.decay = decay
+        self.ema: ModelEmaV3 | None = None
+
+    def on_train_begin(self, args, state, control, model: nn.Module = None, **kwargs):
+        """Start from the model's weights, or from the checkpoint that the run resumes."""
+        self.ema = ModelEmaV3(model, decay=self.decay, use_warmup=True)
+        if state.global_step:
+            file = Path(args.output_dir, f"checkpoint-{state.global_step}", EMA_FILE)
+            if not file.is_file():
+                raise CheckpointError(f"{file} is missing, so the weight average cannot go on; set --ema_decay 0")
+            self.ema.module.load_state_dict(load_file(file))
+
+    def on_step_end(self, args, state, control, model: nn.Module = None, **kwargs):
+        """Average after each optimiser step."""
+        self.ema.update(model, step=state.global_step)
+
+    def on_save(self, args, state, control, **kwargs):
+        """Write the average into the checkpoint that Trainer has just written."""
+        if args.should_save:
+            folder = Path(args.output_dir, f"checkpoint-{state.global_step}")
+            save_file(self.ema.module.state_dict(), folder / EMA_FILE)
+
+    @contextmanager
+    def applied_to(self, model: nn.Module) -> Iterator[None]:
+        """Give the model the averaged weights for the length of a block."""
+        own = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        model.load_state_dict(self.ema.module.state_dict())
+        try:
+            yield
+        finally:
+            model.load_state_dict(own)
+
+
+class HistoryCallback(TrainerCallback):
+    """Appends every log to `history.jsonl` in the output folder, one JSON object a line."""
+
+    def on_log(self, args, state, control, logs: dict | None = None, **kwargs):
+        """Write one line."""
+        if state.is_world_process_zero and logs:
+            path = Path(args.output_dir, "history.jsonl")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a") as file:
+                file.write(json.dumps({"step": state.global_step, **logs}) + "\n")

@@ -1,0 +1,21 @@
+"""Where images come from: data sets with the columns image and label, long-tailed subsets, splits and checks."""
+
+from .checks import check_dataset, check_images, check_labels
+from .digits import load_digits_dataset
+from .labels import class_counts, label_values
+from .loading import load_long_tailed
+from .long_tail import long_tailed_counts, make_long_tailed
+from .splits import stratified_split
+
+__all__ = [
+    "check_dataset",
+    "check_images",
+    "check_labels",
+    "class_counts",
+    "label_values",
+    "load_digits_dataset",
+    "load_long_tailed",
+    "long_tailed_counts",
+    "make_long_tailed",
+    "stratified_split",
+]

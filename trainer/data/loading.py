@@ -1,0 +1,151 @@
+"""One door for every data set: the embedded digits, a Hub id, a local folder, a tree of image files."""
+
+import logging
+import re
+from pathlib import Path
+
+import datasets
+from datasets import ClassLabel, Dataset, DatasetDict, Image
+from datasets.exceptions import DatasetsError
+
+from ..errors import DataError
+from .digits import load_digits_dataset
+from .folders import read_image_tree
+from .labels import encode_labels
+from .long_tail import make_long_tailed
+from .splits import stratified_split
+
+logger = logging.getLogger(__name__)
+
+TEST_SPLITS = ("test", "validation", "val", "valid")  # the first one present is the test split
+
+
+def load_long_tailed(
+    name_or_path: str,
+    rho: float | None = None,
+    profile: str = "exp",
+    seed: int = 0,
+    max_per_class: int | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    config_name: str | None = None,
+    test_fraction: float = 0.0,
+) -> DatasetDict:
+    """Load an image data set as `train` and `test` with the columns `image` and `label`; thin out `train` if asked.
+
+    Args:
+        name_or_path: "digits" (embedded), a Hub id, a local folder that `datasets.load_dataset` reads (parquet and
+            the like), or a tree of image files in class folders (see `read_image_tree`).
+        rho: imbalance ratio given to `make_long_tailed`, for `train` only; default None leaves `train` as it is.
+        profile: "exp" (default) or "step", used with rho.
+        seed: seed of the long-tailed draw and of the test split, default 0.
+        max_per_class: images of the largest class, used with rho; default: the largest that fits.
+        image_column: default: the only Image column.
+        label_column: default: the only ClassLabel column, else one called "label" or "labels".
+        config_name: configuration of a Hub data set that has several.
+        test_fraction: where there is no test split, the share of each class of `train` to cut one from, before it is
+            thinned out (`stratified_split`); default 0, none. A split called validation, val or valid serves as test
+            where there is no test.
+
+    Returns:
+        Splits `train` and `test`; `image` an Image, `label` a ClassLabel in the data set's own order. Classes of a
+        string column are sorted, those of an integer column are "0" .. "C-1".
+
+    Raises:
+        ValueError: max_per_class without rho, or as `make_long_tailed` and `stratified_split`.
+        DataError: one line on what cannot be loaded, which split or column is missing, and what to do.
+    """
+    if rho is None and max_per_class is not None:
+        raise ValueError("max_per_class is used with rho only; give rho, 1 for a balanced subset")
+    splits = _train_and_test(_read(name_or_path, config_name), name_or_path, test_fraction)
+    image = image_column or _find_image_column(splits["train"])
+    label = label_column or _find_label_column(splits["train"])
+    if image == label:
+        raise DataError(f"column '{image}' cannot be both image and label; choose with --image_column, --label_column")
+    for split, dataset in splits.items():
+        for column in (image, label):
+            if column not in dataset.column_names:
+                present = ", ".join(dataset.column_names)
+                raise DataError(f"{split} of '{name_or_path}' has no column '{column}'; columns present: {present}")
+    splits = encode_labels(splits, label)
+    splits = DatasetDict({split: _two_columns(dataset, image, label) for split, dataset in splits.items()})
+    if "test" not in splits:
+        splits["train"], splits["test"] = stratified_split(splits["train"], test_fraction, seed=seed)
+    if rho is not None:
+        splits["train"] = make_long_tailed(splits["train"], rho, profile, seed=seed, max_per_class=max_per_class)
+    return splits
+
+
+def _read(name: str, config_name: str | None) -> DatasetDict:
+    path = Path(name).expanduser()
+    if name == "digits" or path.is_dir():
+        local = load_digits_dataset() if name == "digits" else read_image_tree(path)
+        if local is not None:
+            if config_name is not None:
+                raise DataError(f"'{name}' has no configurations; leave out '{config_name}'")
+            return local
+    elif path.is_file():
+        raise DataError(f"'{name}' is a file; give the folder that holds the data set")
+    elif _is_meant_as_path(name):
+        raise DataError(f"there is no folder '{name}'; check the path")
+    try:
+        return datasets.load_dataset(str(path) if path.is_dir() else name, config_name)
+    except (OSError, ValueError, RuntimeError, DatasetsError) as error:
+        # A failed generation says only that it failed; what went wrong is in its cause.
+        told = error.__cause__ if isinstance(error, DatasetsError) and error.__cause__ else error
+        reason = " ".join(str(told).split()).rstrip(".")
+        raise DataError(
+            f"cannot load '{name}': {reason}; check the name, the network or give a local folder"
+        ) from error
+
+
+def _is_meant_as_path(name: str) -> bool:
+    """A Hub id is "name" or "owner/name"; what is not, or starts with a folder that exists here, is a path."""
+    if name.startswith(".") or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
+        return True
+    return "/" in name and Path(name).parent.is_dir()
+
+
+def _train_and_test(splits: DatasetDict, name: str, test_fraction: float) -> DatasetDict:
+    present = ", ".join(splits)
+    if "train" not in splits:
+        raise DataError(f"'{name}' has no split 'train'; splits present: {present}")
+    test = next((split for split in TEST_SPLITS if split in splits), None)
+    if test is None and not test_fraction:
+        raise DataError(f"'{name}' has no test split (splits present: {present}); cut one with --test_fraction 0.2")
+    if test is not None and test_fraction:
+        raise DataError(f"'{name}' has the test split '{test}'; leave out --test_fraction")
+    unused = [split for split in splits if split not in ("train", test)]
+    if unused:
+        logger.warning("'%s': splits that are not used: %s", name, ", ".join(unused))
+    return DatasetDict({"train": splits["train"]} | ({"test": splits[test]} if test else {}))
+
+
+def _find_image_column(dataset: Dataset) -> str:
+    found = [name for name, feature in dataset.features.items() if isinstance(feature, Image)]
+    if len(found) != 1:
+        what = f"several image columns ({', '.join(found)})" if found else "no image column"
+        raise DataError(f"{what}; columns present: {', '.join(dataset.column_names)}; choose with --image_column")
+    return found[0]
+
+
+def _find_label_column(dataset: Dataset) -> str:
+    found = [name for name, feature in dataset.features.items() if isinstance(feature, ClassLabel)]
+    if len(found) != 1:
+        found = [name for name in dataset.column_names if name in ("label", "labels")] or found
+    if len(found) != 1:
+        what = f"several label columns ({', '.join(found)})" if found else "no label column"
+        raise DataError(f"{what}; columns present: {', '.join(dataset.column_names)}; choose with --label_column")
+    return found[0]
+
+
+def _two_columns(dataset: Dataset, image: str, label: str) -> Dataset:
+    renamed = {old: new for old, new in ((image, "image"), (label, "label")) if old != new}
+    dataset = dataset.select_columns([image, label]).rename_columns(renamed)
+    feature = dataset.features["image"]
+    if isinstance(feature, Image) and feature.decode:
+        return dataset
+    try:
+        return dataset.cast_column("image", Image(mode=getattr(feature, "mode", None)))
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise DataError(f"column '{image}' holds no images ({feature}); choose another with --image_column") from error

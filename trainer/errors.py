@@ -1,0 +1,21 @@
+"""What a run refuses. Each message is one line: what is wrong, where, what to do. Commands print it, then exit 1."""
+
+
+class DeiTLTError(Exception):
+    """Base of every refusal of this package."""
+
+
+class DataError(DeiTLTError):
+    """The data set cannot be trained on as it is."""
+
+
+class TeacherError(DeiTLTError):
+    """The teacher does not fit the student's data."""
+
+
+class CheckpointError(DeiTLTError):
+    """A model folder or checkpoint is missing, incomplete or foreign."""
+
+
+class RunError(DeiTLTError):
+    """The run itself cannot start, such as an output folder that is not empty."""

@@ -1,0 +1,147 @@
+"""The loss equations, on plain tensors: distillation of the two experts, and the teacher's LDAM loss."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class DistillationLossOutput(NamedTuple):
+    """Scalars of one batch: `loss` is what is minimised, the parts come without their factors alpha and 1 - alpha."""
+
+    loss: Tensor
+    cls_loss: Tensor
+    dist_loss: Tensor
+
+
+class DistillationLoss(nn.Module):
+    """The DeiT-LT loss, `(1 - alpha) * CE(cls, label) + alpha * L_dist(dist, teacher)`, in float32.
+
+    DeiT-LT (CVPR 2024, arXiv 2404.02900), equations 1 to 4. The CLS expert learns the ground truth, mixed or not; the
+    DIST expert learns the teacher's opinion of the very same images:
+
+    - `hard`: cross-entropy with the teacher's arg max. With class weights it is the weighted mean
+      `sum_i w[y_i] * CE_i / sum_i w[y_i]`, y_i the *teacher's* label. The mean runs over the batch at hand, so with
+      accumulation or several ranks it is a mean of weighted means, as in the official code; without weights both are
+      exactly the loss of the joined batch.
+    - `soft`: `T^2 * KL(teacher || dist)` at temperature T. Class weights re-weight the teacher's *probabilities*,
+      `q_c = w_c p_c / sum_k w_k p_k`, which stay a distribution (weights on log-probabilities would not).
+
+    Without teacher logits the ground truth takes the teacher's place: the baseline student "without a teacher".
+
+    Args:
+        alpha: share of the DIST loss, in [0, 1]. Default 0.5 (the paper's).
+        distillation_type: "hard" (the paper's, default) or "soft".
+        temperature: T of the soft loss, > 0; unused by the hard one. Default 1.0.
+        class_weights: (C,) weights of the DIST loss from the DRW epoch on, or None (default) for equal weights.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        alpha: float = 0.5,
+        distillation_type: str = "hard",
+        temperature: float = 1.0,
+        class_weights: Tensor | None = None,
+    ):
+        super().__init__()
+        if not 0 <= alpha <= 1:
+            raise ValueError(f"alpha must lie in [0, 1], got {alpha}")
+        if distillation_type not in ("hard", "soft"):
+            raise ValueError(f"distillation_type must be 'hard' or 'soft', got {distillation_type!r}")
+        if temperature <= 0:
+            raise ValueError(f"temperature must be above 0, got {temperature}")
+        self.alpha = alpha
+        self.distillation_type = distillation_type
+        self.temperature = temperature
+        weights = None if class_weights is None else torch.as_tensor(class_weights, dtype=torch.float32)
+        self.register_buffer("class_weights", weights)
+
+    def forward(
+        self, cls_logits: Tensor, distillation_logits: Tensor, labels: Tensor, teacher_logits: Tensor | None = None
+    ) -> DistillationLossOutput:
+        """Compute the loss of one batch.
+
+        Args:
+            cls_logits: (B, C) of the CLS expert.
+            distillation_logits: (B, C) of the DIST expert.
+            labels: (B,) class indices, or (B, C) mixed and smoothed label distributions.
+            teacher_logits: (B, C), or None for a student without a teacher.
+
+        Returns:
+            A `DistillationLossOutput` of float32 scalars.
+        """
+        cls_loss = F.cross_entropy(cls_logits.float(), labels)
+        if teacher_logits is None:
+            dist_loss = weighted_cross_entropy(distillation_logits, labels, self.class_weights)
+        elif self.distillation_type == "hard":
+            teacher_labels = teacher_logits.argmax(dim=-1)
+            dist_loss = weighted_cross_entropy(distillation_logits, teacher_labels, self.class_weights)
+        else:
+            dist_loss = self._soft_loss(distillation_logits, teacher_logits)
+        return DistillationLossOutput((1 - self.alpha) * cls_loss + self.alpha * dist_loss, cls_loss, dist_loss)
+
+    def _soft_loss(self, distillation_logits: Tensor, teacher_logits: Tensor) -> Tensor:
+        probabilities = F.softmax(teacher_logits.float() / self.temperature, dim=-1)
+        if self.class_weights is not None:
+            probabilities = probabilities * self.class_weights
+            probabilities = probabilities / probabilities.sum(dim=-1, keepdim=True)
+        log_student = F.log_softmax(distillation_logits.float() / self.temperature, dim=-1)
+        return self.temperature**2 * F.kl_div(log_student, probabilities, reduction="batchmean")
+
+    def __str__(self) -> str:
+        target = "teacher arg max" if self.distillation_type == "hard" else f"teacher at T = {self.temperature:g}"
+        return f"{1 - self.alpha:g} * CE(CLS, label) + {self.alpha:g} * {self._dist_name()}(DIST, {target})"
+
+    def _dist_name(self) -> str:
+        return "CE" if self.distillation_type == "hard" else "KL"
+
+
+def weighted_cross_entropy(logits: Tensor, labels: Tensor, class_weights: Tensor | None) -> Tensor:
+    """Cross-entropy as a weighted mean, for class indices and for label distributions alike.
+
+    `F.cross_entropy(weight=)` divides by the picked weights for indices but by B for distributions; a one-hot
+    distribution must give what its index gives, so here both are divided by the weights that the labels carry.
+
+    Args:
+        logits: (B, C).
+        labels: (B,) class indices or (B, C) distributions.
+        class_weights: (C,) or None for the plain mean.
+    """
+    logits = logits.float()
+    if class_weights is None:
+        return F.cross_entropy(logits, labels)
+    if labels.ndim == 1:
+        return F.cross_entropy(logits, labels, weight=class_weights)
+    weighted_labels = labels * class_weights
+    return -(weighted_labels * F.log_softmax(logits, dim=-1)).sum() / weighted_labels.sum()
+
+
+class LDAMLoss(nn.Module):
+    """Label-distribution-aware margin loss: cross-entropy after lowering the true class's cosine by its margin.
+
+    LDAM-DRW, Cao et al., NeurIPS 2019 (arXiv 1906.07413), equations 12 and 13: the margin of class j is proportional
+    to `n_j ** (-1/4)` and the largest is `max_margin`. It expects the logits of a cosine classifier, `scale * cos`.
+
+    Args:
+        counts: (C,) training images per class, each at least 1.
+        max_margin: margin of the smallest class, in cosine units. Default 0.5 (CIFAR; 0.3 for ImageNet-LT).
+        scale: the s that the classifier has already multiplied its cosines with. Default 30.
+        class_weights: (C,) DRW weights, or None (default).
+    """
+
+    def __init__(self, counts, max_margin: float = 0.5, scale: float = 30.0, class_weights: Tensor | None = None):
+        super().__init__()
+        margins = torch.as_tensor(counts, dtype=torch.float32) ** -0.25
+        self.register_buffer("scaled_margins", scale * max_margin * margins / margins.max())
+        self.register_buffer("class_weights", class_weights)
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Args: logits (B, C), scale times cosine; labels (B,). Returns the scalar (weighted) mean loss."""
+        margins = F.one_hot(labels, logits.shape[-1]) * self.scaled_margins
+        return F.cross_entropy(logits.float() - margins, labels, weight=self.class_weights)

@@ -1,0 +1,119 @@
+"""One way to any teacher: timm names, local timm folders, Hugging Face classifiers, folders of `train_teacher.py`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Self
+
+import timm
+import torch
+import torch.nn.functional as F
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from torch import Tensor, nn
+from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+from trainer.errors import TeacherError
+from trainer.teachers import cifar_resnet  # noqa: F401  (registers the CIFAR ResNets with timm)
+
+NORMALIZATIONS = ("student", "own")
+
+
+class Teacher(nn.Module):
+    """A frozen classifier that takes the student's images.
+
+    DeiT-LT shows the teacher the student's own tensor, strongly augmented and mixed ("out-of-distribution
+    distillation"), resized with bicubic interpolation without antialiasing and not normalised anew.
+
+    Args:
+        model: images to logits, or to an output with `.logits`.
+        image_size: side of its input in pixels, or None for images as they come.
+        mean, std: (3,) its own pixel statistics.
+        normalization: "student" keeps the student's normalisation, "own" converts to the teacher's.
+    """
+
+    def __init__(self, model: nn.Module, image_size: int | None, mean, std, normalization: str = "student"):
+        super().__init__()
+        self.model = model
+        self.image_size = image_size
+        self.own_normalization = normalization == "own"
+        student_mean, student_std = torch.tensor(IMAGENET_DEFAULT_MEAN), torch.tensor(IMAGENET_DEFAULT_STD)
+        mean, std = torch.tensor(mean), torch.tensor(std)
+        self.register_buffer("scale", (student_std / std).view(3, 1, 1))
+        self.register_buffer("shift", ((student_mean - mean) / std).view(3, 1, 1))
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """A teacher stays in evaluation mode: its batch statistics must not follow the student's images."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) images in the student's normalisation to (B, C) logits."""
+        if self.image_size is not None and images.shape[-2:] != (self.image_size, self.image_size):
+            size = (self.image_size, self.image_size)
+            images = F.interpolate(images, size, mode="bicubic", align_corners=False, antialias=False)
+        if self.own_normalization:
+            images = images * self.scale + self.shift
+        output = self.model(images)
+        return output if isinstance(output, Tensor) else output.logits
+
+
+def load_teacher(
+    name_or_path: str, num_labels: int, image_size: int | None = None, normalization: str = "student"
+) -> Teacher:
+    """Load a frozen teacher.
+
+    Args:
+        name_or_path: a folder written by `train_teacher.py` or by timm, a folder or Hub id of a Hugging Face image
+            classifier, or a timm model name ("resnet50.a1_in1k", "hf-hub:timm/...").
+        num_labels: C, classes of the student's data; the teacher must have as many.
+        image_size: side of the teacher's input in pixels; by default the size it was trained with.
+        normalization: "student" (the paper: the student's pixels as they are, default) or "own".
+
+    Returns:
+        A `Teacher`: images in the student's normalisation to logits.
+
+    Raises:
+        TeacherError: nothing loadable there, or another number of classes.
+        ValueError: an unknown normalisation.
+    """
+    if normalization not in NORMALIZATIONS:
+        raise ValueError(f"teacher normalisation must be one of {', '.join(NORMALIZATIONS)}, got {normalization!r}")
+    path = Path(name_or_path).expanduser()
+    try:
+        if path.is_dir():
+            is_timm = "architecture" in json.loads((path / "config.json").read_text())
+            loaded = _load_timm(f"local-dir:{path}") if is_timm else _load_transformers(str(path))
+        elif path.is_absolute() or name_or_path.startswith((".", "~")):
+            raise FileNotFoundError("no such folder")
+        elif ":" in name_or_path or "/" not in name_or_path:
+            loaded = _load_timm(name_or_path)
+        else:
+            loaded = _load_transformers(name_or_path)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise TeacherError(
+            f"teacher {name_or_path}: cannot be loaded ({reason}); give a folder or a model name"
+        ) from error
+    model, num_classes, own_size, mean, std = loaded
+    if num_classes != num_labels:
+        raise TeacherError(
+            f"teacher {name_or_path}: has {num_classes} classes, the data have {num_labels}; train it on these data"
+        )
+    return Teacher(model, image_size or own_size, mean, std, normalization)
+
+
+def _load_timm(name: str) -> tuple:
+    model = timm.create_model(name, pretrained=True)
+    config = model.pretrained_cfg
+    return model, model.num_classes, config["input_size"][-1], config["mean"], config["std"]
+
+
+def _load_transformers(name: str) -> tuple:
+    model = AutoModelForImageClassification.from_pretrained(name)
+    processor = AutoImageProcessor.from_pretrained(name)
+    size = getattr(processor, "crop_size", None) or processor.size
+    side = size.get("height") or size.get("shortest_edge")
+    return model, model.config.num_labels, side, processor.image_mean, processor.image_std

@@ -1,0 +1,210 @@
+"""DeiTLTTrainer: transformers' Trainer with a teacher, batch mixing, the two-expert loss and its parts in the log."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import Dataset as TorchDataset
+from transformers import Trainer
+
+from modeling_deit_lt import NO_WEIGHT_DECAY
+from trainer.arguments import DistillationArguments
+from trainer.augmentation import BatchMixing, TrainingImages, TrainingSampler
+from trainer.callbacks import EmaCallback, HistoryCallback
+from trainer.errors import CheckpointError, DataError, RunError
+from trainer.evaluation import expert_report
+from trainer.losses import DistillationLoss
+from trainer.reweighting import effective_number_weights
+from trainer.teachers import Teacher
+
+EXPERTS = ("mean", "cls", "dist")  # in the order of the model's outputs logits, cls_logits, distillation_logits
+LOSS_PARTS = ("loss_cls", "loss_dist", "teacher_agreement", "cls_dist_cosine")
+
+
+class DeiTLTTrainer(Trainer):
+    """Trains a `DeiTLTForImageClassification` by DeiT-LT (CVPR 2024, arXiv 2404.02900, section 3).
+
+    One step: mix the batch (not during DRW, unless `drw_mixing`), student and teacher see the same images, the
+    `DistillationLoss` with class weights from `drw_start_epoch` on. All that depends on the epoch is computed from it.
+    Without a teacher the ground truth takes its place for the DIST expert.
+
+    Args:
+        model: the student; `model.config.class_counts` gives the counts that weights and groups are made from.
+        args: `DistillationArguments`.
+        teacher: from `load_teacher`, or None. It stays outside the model, its checkpoints and DDP.
+        boundaries: of head/mid/tail in the evaluation, as `head_mid_tail` takes them. Default: thirds.
+        kwargs: as for `Trainer`; give `processing_class` so that saved folders open in a pipeline.
+
+    Raises:
+        DataError: the model has no class counts, or `dataloader_drop_last` leaves no batch.
+    """
+
+    loss_is_scaled_for_ga = False
+
+    def __init__(
+        self,
+        model: nn.Module,
+        args: DistillationArguments,
+        teacher: Teacher | None = None,
+        boundaries: str | tuple[int, ...] | None = None,
+        **kwargs,
+    ):
+        counts = model.config.class_counts
+        if counts is None:
+            raise DataError("the model has no class counts; set config.class_counts to the training images per class")
+        kwargs.setdefault("compute_metrics", self.expert_metrics)
+        super().__init__(model, args, **kwargs)
+        self.model_accepts_loss_kwargs = False
+        self.counts = counts
+        self.boundaries = boundaries
+        self.teacher = teacher.to(args.device) if teacher is not None else None
+        self.mixing = BatchMixing(
+            len(counts), args.mixup_alpha, args.cutmix_alpha, args.mixing_probability, args.label_smoothing, args.seed
+        )
+        loss_args = (args.alpha, args.distillation_type, args.temperature)
+        self.distillation_loss = DistillationLoss(*loss_args).to(args.device)
+        weights = effective_number_weights(counts, args.drw_beta)
+        self.drw_loss = DistillationLoss(*loss_args, class_weights=weights).to(args.device)
+        self._parts = torch.zeros(len(LOSS_PARTS), device=args.device)
+        self._batches = 0
+        # CLS and DIST token after the final LayerNorm, for their cosine; asking for hidden states would copy them all.
+        model.deit.layernorm.register_forward_hook(self._keep_tokens)
+        self.ema_callback = EmaCallback(args.ema_decay) if args.ema_decay else None
+        for callback in filter(None, (self.ema_callback, HistoryCallback())):
+            self.add_callback(callback)
+        if args.dataloader_drop_last and len(self.train_dataset or ()) < args.global_batch_size:
+            raise DataError(
+                f"{len(self.train_dataset or ())} training images do not fill one batch of {args.global_batch_size}; "
+                "lower the batch size or unset dataloader_drop_last"
+            )
+
+    @property
+    def in_drw(self) -> bool:
+        """Whether the current epoch lies in the deferred re-weighting stage."""
+        start = self.args.drw_start_epoch
+        return start is not None and (self.state.epoch or 0) >= start
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """The DeiT-LT loss in training; in evaluation the model's own, the mean of both experts' cross-entropies."""
+        if not model.training:
+            outputs = model(**inputs)
+            return (outputs.loss, outputs) if return_outputs else outputs.loss
+        images, labels = inputs["pixel_values"], inputs["labels"]
+        if not self.in_drw or self.args.drw_mixing:
+            images, labels = self.mixing(images, labels, self.state.global_step, self._micro_step())
+        outputs = model(pixel_values=images)
+        teacher_logits = self._teacher_logits(images)
+        criterion = self.drw_loss if self.in_drw else self.distillation_loss
+        loss = criterion(outputs.cls_logits, outputs.distillation_logits, labels, teacher_logits)
+        self._add_parts(loss, labels, teacher_logits)
+        return (loss.loss, outputs) if return_outputs else loss.loss
+
+    def _keep_tokens(self, module: nn.Module, inputs, tokens: Tensor) -> None:
+        self._tokens = tokens[:, :2].detach()
+
+    def _micro_step(self) -> int:
+        """Place of this batch in the accumulation: batches since the last optimiser step."""
+        step, micro_step = getattr(self, "_place", (-1, 0))
+        micro_step = micro_step + 1 if step == self.state.global_step else 0
+        self._place = (self.state.global_step, micro_step)
+        return micro_step
+
+    def _teacher_logits(self, images: Tensor) -> Tensor | None:
+        if self.teacher is None:
+            return None
+        with torch.no_grad(), self.accelerator.autocast():
+            return self.teacher(images)
+
+    @torch.no_grad()
+    def _add_parts(self, loss, labels: Tensor, teacher_logits: Tensor | None) -> None:
+        """Sum what the next log shows on the device; reading it here would make every step wait."""
+        hard_labels = labels if labels.ndim == 1 else labels.argmax(-1)
+        agreement = hard_labels if teacher_logits is None else teacher_logits.argmax(-1)
+        self._parts += torch.stack(
+            [
+                loss.cls_loss,
+                loss.dist_loss,
+                (agreement == hard_labels).float().mean(),
+                F.cosine_similarity(*self._tokens.float().unbind(1)).mean(),
+            ]
+        )
+        self._batches += 1
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the means of the loss parts since the last log, over all ranks; stop if the loss is not finite."""
+        if "loss" in logs and self._batches:
+            means = self.accelerator.reduce(self._parts / self._batches, "mean").tolist()
+            logs.update(zip(LOSS_PARTS, means, strict=True))
+            if self.teacher is None:
+                del logs["teacher_agreement"]
+            logs["drw"] = int(self.in_drw)
+            self._parts.zero_()
+            self._batches = 0
+        super().log(logs, start_time)
+        if not math.isfinite(logs.get("loss", 0.0)):
+            raise RunError(
+                f"the loss is {logs['loss']} at step {self.state.global_step}; lower base_learning_rate, or train in "
+                "bf16 or float32 rather than fp16"
+            )
+
+    def _get_train_sampler(self, train_dataset: TorchDataset | None = None):
+        dataset = train_dataset if train_dataset is not None else self.train_dataset
+        if not isinstance(dataset, TrainingImages):
+            return super()._get_train_sampler(train_dataset)
+        return TrainingSampler(len(dataset), self.args.repeats, self.args.seed)
+
+    def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
+        """All but tokens, position embeddings, biases and norms (DeiT-LT's AdamW groups)."""
+        names = super().get_decay_parameter_names(model)
+        return [name for name in names if name.rsplit(".", 1)[-1] not in NO_WEIGHT_DECAY]
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        """Load weights with from_pretrained's translation of names; Trainer's own would leave the encoder as it is."""
+        if self.is_fsdp_enabled:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        else:
+            (model or self.model).load_state_dict(self._weights_of(resume_from_checkpoint))
+
+    def _weights_of(self, folder: str) -> dict[str, Tensor]:
+        loaded, info = type(self.model).from_pretrained(folder, output_loading_info=True)
+        if info["missing_keys"] or info["unexpected_keys"] or info["mismatched_keys"]:
+            raise CheckpointError(f"{folder} does not hold the weights of this model; name another checkpoint")
+        return loaded.state_dict()
+
+    def evaluate_weights(self, test_dataset: TorchDataset) -> tuple[dict[str, dict], dict]:
+        """Test the last weights, their average, and the best by `model_selection`; the model keeps the selected ones.
+
+        Args:
+            test_dataset: evaluation images with labels.
+
+        Returns:
+            The expert report of `last`, `ema` (None without averaging) and `best` (None for `model_selection` "last"),
+            and the selected weights' prediction.
+        """
+        prediction = self.predict(test_dataset)
+        reports = {"last": self.report(prediction), "best": None, "ema": None}
+        if self.ema_callback is not None:
+            with self.ema_callback.applied_to(self.model):
+                reports["ema"] = self.report(self.predict(test_dataset))
+        if self.args.model_selection != "last" and self.state.best_model_checkpoint is not None:
+            self.model.load_state_dict(self._weights_of(self.state.best_model_checkpoint))
+            prediction = self.predict(test_dataset)
+            reports["best"] = self.report(prediction)
+        return reports, prediction
+
+    def floating_point_ops(self, inputs) -> int:
+        """Not counted: Trainer's estimate is made for text and is nonsense for images."""
+        return 0
+
+    def expert_metrics(self, prediction) -> dict[str, float]:
+        """Flat metrics of an evaluation: `mean_accuracy`, `cls_head`, `dist_tail`, ...; empty groups are left out."""
+        report = self.report(prediction)
+        return {f"{e}_{k}": v for e in EXPERTS for k, v in report[e].items() if v is not None}
+
+    def report(self, prediction) -> dict[str, dict]:
+        """The expert report of what `predict` returned or `compute_metrics` was given."""
+        logits = dict(zip(EXPERTS, prediction.predictions, strict=True))
+        return expert_report(logits, prediction.label_ids, self.counts, self.boundaries)
