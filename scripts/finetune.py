@@ -36,7 +36,12 @@ def main(arguments: list[str]) -> None:
     counts = class_counts(splits["train"])
     images = TrainingImages(splits["train"], train_transform(args.train_transform, model_args.image_size), args.seed)
 
-    facts = {"class_counts": counts.tolist(), "groups": group_rule(counts, data.boundaries), "teacher": None}
+    facts = {
+        "class_counts": counts.tolist(),
+        "groups": group_rule(counts, data.boundaries),
+        "group_boundaries": data.group_boundaries,
+        "teacher": None,
+    }
     teacher = None
     if is_recipe(args.teacher):
         args.teacher, facts["teacher"] = teacher_from_recipe(Path(args.teacher), recipe, data, args, splits)

@@ -50,7 +50,7 @@ def _teacher(args, facts: dict) -> str:
 
 
 def _drw(args) -> str:
-    if args.drw_start_epoch is None:
+    if args.drw_start_epoch in (None, args.num_train_epochs):
         return "never"
     mixing = "with" if args.drw_mixing else "without"
     return f"from epoch {args.drw_start_epoch} on, beta {args.drw_beta:g}, {mixing} mixing"

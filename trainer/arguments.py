@@ -100,7 +100,7 @@ class RunArguments(TrainingArguments):
     train_transform: str = setting("paper", "Training transform.", choices=["paper", "crop_flip", "affine"])
     crop_ratio: float = setting(0.875, "Share of the short side that evaluation keeps (224 of 256: the paper's).")
     drw_start_epoch: int | None = setting(
-        None, "Epoch (0-based) from which classes are re-weighted; not given: never."
+        None, "Epoch (0-based) from which classes are re-weighted; not given, or the last: never."
     )
     drw_beta: float = setting(0.9999, "Beta of the effective-number weights.")
 
@@ -110,10 +110,12 @@ class RunArguments(TrainingArguments):
         self.dataloader_pin_memory = self.dataloader_pin_memory and self.device.type == "cuda"
         if self.label_smoothing_factor:
             raise ValueError("label_smoothing_factor is not used here; set label_smoothing, which mixing applies")
-        if self.drw_start_epoch is not None and not 0 <= self.drw_start_epoch < self.num_train_epochs:
+        if self.drw_start_epoch is not None and not 0 <= self.drw_start_epoch <= self.num_train_epochs:
             raise ValueError(
                 f"drw_start_epoch {self.drw_start_epoch} lies outside the {self.num_train_epochs:g} epochs of the run"
             )
+        if self.dataloader_num_workers:
+            self.dataloader_persistent_workers = True  # starting them anew costs more than a small epoch
 
     @property
     def global_batch_size(self) -> int:

@@ -166,13 +166,16 @@ class DeiTLTTrainer(Trainer):
         if self.is_fsdp_enabled:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
         else:
-            (model or self.model).load_state_dict(self._weights_of(resume_from_checkpoint))
+            self._load_weights(resume_from_checkpoint, model or self.model)
 
-    def _weights_of(self, folder: str) -> dict[str, Tensor]:
-        loaded, info = type(self.model).from_pretrained(folder, output_loading_info=True)
-        if info["missing_keys"] or info["unexpected_keys"] or info["mismatched_keys"]:
-            raise CheckpointError(f"{folder} does not hold the weights of this model; name another checkpoint")
-        return loaded.state_dict()
+    def _load_weights(self, folder: str, model: nn.Module) -> None:
+        try:
+            loaded, info = type(self.model).from_pretrained(folder, output_loading_info=True)
+            if info["missing_keys"] or info["unexpected_keys"]:
+                raise RuntimeError("names differ")
+            model.load_state_dict(loaded.state_dict())
+        except RuntimeError as error:  # torch's word for shapes that differ
+            raise CheckpointError(f"{folder} does not hold the weights of this model; name another one") from error
 
     def evaluate_weights(self, test_dataset: TorchDataset) -> tuple[dict[str, dict], dict]:
         """Test the last weights, their average, and the best by `model_selection`; the model keeps the selected ones.
@@ -190,7 +193,7 @@ class DeiTLTTrainer(Trainer):
             with self.ema_callback.applied_to(self.model):
                 reports["ema"] = self.report(self.predict(test_dataset))
         if self.args.model_selection != "last" and self.state.best_model_checkpoint is not None:
-            self.model.load_state_dict(self._weights_of(self.state.best_model_checkpoint))
+            self._load_weights(self.state.best_model_checkpoint, self.model)
             prediction = self.predict(test_dataset)
             reports["best"] = self.report(prediction)
         return reports, prediction

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from sklearn.metrics import accuracy_score, f1_score, recall_score
 
 from trainer.evaluation import expert_report, head_mid_tail, many_medium_few, per_class_accuracy
 
+ROOT = Path(__file__).resolve().parents[2]
 KEYS = ["accuracy", "head", "mid", "tail", "many", "medium", "few", "macro_f1", "g_mean", "worst", "ece"]
 COUNTS = np.array([5, 500, 50, 20, 300, 100, 12, 1000])
 
@@ -57,12 +59,12 @@ def test_a_number_of_each_kind_by_hand():
 
 
 def test_ece_by_hand():
-    # Confidences 0.95 and 0.97 share the last bin (14/15, 1]; 0.6 lies in (8/15, 9/15], 0.62 in (9/15, 10/15].
-    confidence = np.array([0.95, 0.97, 0.6 - 1e-9, 0.62])
-    logits = np.log(np.stack([confidence, 1 - confidence], axis=1))
+    # Confidences 0.95 and 1 share the last bin (14/15, 1]; 0.599 lies in (8/15, 9/15], 0.62 in (9/15, 10/15].
+    confidence = np.array([0.95, 1, 0.599, 0.62])
+    logits = np.log(np.stack([confidence, np.maximum(1 - confidence, 1e-300)], axis=1))
     numbers = expert_report({"mean": logits}, [0, 1, 0, 1], [10, 10])["mean"]
-    expected = (abs((0.95 + 0.97) - 1) + abs(0.6 - 1) + abs(0.62 - 0)) / 4
-    assert numbers["ece"] == pytest.approx(100 * expected, abs=1e-6)
+    expected = (abs((0.95 + 1) - 1) + abs(0.599 - 1) + abs(0.62 - 0)) / 4
+    assert numbers["ece"] == pytest.approx(100 * expected)
 
 
 def test_ece_survives_large_logits_in_half_precision():
@@ -72,8 +74,18 @@ def test_ece_survives_large_logits_in_half_precision():
     assert numbers["ece"] == pytest.approx(100 * (1 + 0.5) / 4)
 
 
-def test_ece_does_not_depend_on_how_rows_are_cut_into_blocks():
+def test_half_precision_costs_no_accuracy_in_the_softmax():
+    logits, labels = draw()
+    half = logits.astype(np.float16)
+    experts = {"half": half, "double": half.astype(np.float64)}
+    report = expert_report(experts, labels, COUNTS)
+    assert report["half"] == report["double"]
+
+
+def test_ece_of_many_rows_equals_the_definition():
+    # Logits times the signal are calibrated, so that the gaps have both signs and the number of bins matters.
     logits, labels = draw(rows=4000)
+    logits = 1.5 * logits
     exps = np.exp(logits)
     confidence = (exps / exps.sum(axis=1, keepdims=True)).max(axis=1)
     correct = logits.argmax(axis=1) == labels
@@ -178,5 +190,5 @@ def test_wrong_input_is_refused_in_one_line(change, says):
 def test_importing_the_room_pulls_in_nothing_heavy():
     heavy = "{'torch', 'transformers', 'matplotlib', 'datasets'}"
     code = f"import sys, trainer.evaluation; print(sorted({heavy} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

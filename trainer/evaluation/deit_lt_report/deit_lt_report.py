@@ -31,7 +31,6 @@ class DeiTLTReport(evaluate.Metric):
                     "references": datasets.Value("int64"),
                 }
             ),
-            format="numpy",
         )
 
     def _compute(self, predictions, references, class_counts, boundaries=None):

@@ -1,0 +1,112 @@
+"""Train a recipe's student with and without its parts, over seeds: `python scripts/compare.py RECIPE.yaml [options]`.
+
+Each run is one `finetune.py` process. All figures are those of the last epoch on the test split.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+SCRIPTS = Path(__file__).parent
+VARIANTS = {
+    "no_teacher": "without a teacher: both experts learn the ground truth, no DRW",
+    "no_teacher_drw": "without a teacher, DRW on the ground truth of the DIST expert",
+    "no_drw": "DeiT-LT without DRW",
+    "full": "DeiT-LT",
+}
+
+
+def main() -> None:
+    """Run what is missing, then write and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=["no_teacher", "no_drw", "full"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--runs", type=Path, help="folder of the runs; runs/compare_<recipe> if not given")
+    parser.add_argument("--results", type=Path, help="result file; scripts/results/<recipe>.json if not given")
+    args, flags = parser.parse_known_args()
+    runs = args.runs or Path("runs", f"compare_{args.recipe.stem}")
+    found = {v: [run(args.recipe, runs, v, seed, flags) for seed in args.seeds] for v in args.variants}
+    content = {
+        "recipe": args.recipe.stem,
+        "flags": flags,
+        "selection": "last epoch, test split, nothing chosen on it",
+        "variants": {v: {"what": VARIANTS[v], "runs": r, "mean": average(r)} for v, r in found.items()},
+    }
+    results = args.results or SCRIPTS / "results" / f"{args.recipe.stem}.json"
+    results.parent.mkdir(parents=True, exist_ok=True)
+    results.write_text(json.dumps(content, indent=2) + "\n")
+    print(table(content))
+
+
+def run(recipe: Path, runs: Path, variant: str, seed: int, flags: list[str]) -> dict:
+    """One run's figures; a run that is already complete is only read."""
+    folder = runs / f"{variant}_seed{seed}"
+    if not (folder / "metrics.json").is_file():
+        command = [sys.executable, str(SCRIPTS / "finetune.py"), str(recipe), f"--output_dir={folder}"]
+        command += [f"--seed={seed}", "--disable_tqdm=true", *flags, *variant_flags(recipe, variant, flags)]
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with (runs / f"{variant}_seed{seed}.log").open("w") as log:
+            code = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False).returncode
+        if code:
+            sys.exit(f"error: {variant}, seed {seed} failed; see {log.name}")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    kept = ("seed", "epochs", "wall_seconds", "images_per_second", "device", "teacher_accuracy_on_training_images")
+    return {
+        **{key: metrics[key] for key in kept if key in metrics},
+        "teacher": metrics["teacher"],
+        **{expert: metrics["last"][expert] for expert in ("mean", "cls", "dist")},
+        "mean_of_ema": metrics["ema"] and metrics["ema"]["mean"],
+    }
+
+
+def variant_flags(recipe: Path, variant: str, flags: list[str]) -> list[str]:
+    """The flags that make a variant of the recipe; DRW from the last epoch on is no DRW."""
+    settings = yaml.safe_load(recipe.read_text())
+    given = dict(flag.lstrip("-").split("=", 1) for flag in flags if "=" in flag)
+    epochs = given.get("num_train_epochs", settings["num_train_epochs"])
+    return {
+        "no_teacher": ["--teacher=none", f"--drw_start_epoch={epochs}"],
+        "no_teacher_drw": ["--teacher=none"],
+        "no_drw": [f"--drw_start_epoch={epochs}"],
+        "full": [],
+    }[variant]
+
+
+def average(runs: list[dict]) -> dict:
+    """Mean and, from two runs on, standard deviation over the runs of the figures of each expert."""
+    result = {}
+    for expert in ("mean", "cls", "dist"):
+        for key in ("accuracy", "head", "mid", "tail"):
+            values = [run[expert][key] for run in runs]
+            spread = statistics.stdev(values) if len(values) > 1 else None
+            result[f"{expert}_{key}"] = {
+                "mean": round(statistics.fmean(values), 2),
+                "std": spread and round(spread, 2),
+            }
+    return result
+
+
+def table(content: dict) -> str:
+    """The comparison as Markdown."""
+    keys = ("mean_accuracy", "mean_head", "mean_mid", "mean_tail", "cls_tail", "dist_tail")
+    lines = ["| variant | " + " | ".join(keys) + " | seconds |", "|---" * (len(keys) + 2) + "|"]
+    for name, variant in content["variants"].items():
+        cells = []
+        for key in keys:
+            figure = variant["mean"][key]
+            cells.append(f"{figure['mean']:.1f}" + (f" ± {figure['std']:.1f}" if figure["std"] is not None else ""))
+        seconds = statistics.fmean(run["wall_seconds"] for run in variant["runs"])
+        lines.append(f"| {name} | " + " | ".join(cells) + f" | {seconds:.0f} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""Test a model folder: `scripts/evaluate.py MODEL DATA [--flag value ...]`; DATA is a folder, a Hub id or 'digits'.
+
+Prints the table of both experts and their mean, and writes it as JSON with --output. Head, mid and tail follow the
+class counts that the model was trained on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from building import device_in_words, write_json
+from command_line import run
+from transformers import AutoImageProcessor
+
+from modeling_deit_lt import DeiTLTForImageClassification
+from trainer.arguments import DataArguments, DistillationArguments
+from trainer.augmentation import EvaluationImages
+from trainer.data import check_images, check_labels, load_long_tailed
+from trainer.errors import CheckpointError, DataError
+from trainer.evaluation import format_report, group_rule
+from trainer.trainer import DeiTLTTrainer
+
+
+def main(arguments: list[str]) -> None:
+    """Load, test, print, write."""
+    flags = parser().parse_args(arguments)
+    model, processor = load_model(flags.model)
+    test = load_test_split(flags, model.config.id2label)
+    args = DistillationArguments(
+        output_dir=flags.model,
+        per_device_eval_batch_size=flags.batch_size,
+        use_cpu=flags.use_cpu,
+        bf16=flags.bf16,
+        disable_tqdm=True,
+    )
+    boundaries = group_boundaries(flags)
+    trainer = DeiTLTTrainer(model, args, boundaries=boundaries, processing_class=processor)
+    report = trainer.report(trainer.predict(EvaluationImages(test, processor)))
+    if not args.should_log:
+        return
+    rule = group_rule(model.config.class_counts, boundaries)
+    print(format_report(report, rule))
+    if flags.output:
+        facts = {"model": flags.model, "data": flags.data, "images": len(test), "groups": rule}
+        write_json(flags.output, {**report, **facts, "device": device_in_words(args.device)})
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of this command."""
+    result = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    result.add_argument("model", help="a folder written by finetune.py")
+    result.add_argument("data", help="a folder, a Hub id or 'digits'; its test split is used")
+    result.add_argument("--output", type=Path, help="JSON file for the report")
+    result.add_argument("--image_column", help="the only image column if not given")
+    result.add_argument("--label_column", help="the only label column if not given")
+    result.add_argument("--config_name", help="configuration of a Hub data set")
+    result.add_argument("--group_boundaries", nargs="+", help="as in a recipe; those of the model's run if not given")
+    result.add_argument("--batch_size", type=int, default=64, help="images per rank (default: 64)")
+    result.add_argument("--use_cpu", action="store_true", help="do not use an accelerator")
+    result.add_argument("--bf16", action="store_true", help="bfloat16 autocast")
+    return result
+
+
+def load_model(folder: str):
+    """A model folder's model and image processor."""
+    if not Path(folder, "config.json").is_file():
+        raise CheckpointError(f"{folder} is not a model folder: it has no config.json")
+    try:
+        model = DeiTLTForImageClassification.from_pretrained(folder)
+        return model, AutoImageProcessor.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{folder} cannot be loaded ({reason}); give a folder written by finetune.py") from error
+
+
+def load_test_split(flags: argparse.Namespace, id2label: dict[int, str]):
+    """The test split, checked, with the model's classes in the model's order."""
+    columns = {"image_column": flags.image_column, "label_column": flags.label_column}
+    test = load_long_tailed(flags.data, config_name=flags.config_name, **columns)["test"]
+    names, known = test.features["label"].names, [id2label[index] for index in range(len(id2label))]
+    if names != known:
+        differing = next((pair for pair in zip(names, known, strict=False) if pair[0] != pair[1]), None)
+        detail = (
+            f"{differing[0]} where the model has {differing[1]}" if differing else f"{len(names)} for {len(known)}"
+        )
+        raise DataError(f"{flags.data} has other classes than the model, or another order: {detail}")
+    check_labels(test, split="test")
+    check_images(test, split="test")
+    return test
+
+
+def group_boundaries(flags: argparse.Namespace):
+    """The boundaries that were given, or those of the run that made the model, or None for thirds."""
+    given, file = flags.group_boundaries, Path(flags.model, "metrics.json")
+    if given is None and file.is_file():
+        given = json.loads(file.read_text()).get("group_boundaries")
+    try:
+        return DataArguments(group_boundaries=given or []).boundaries
+    except ValueError as error:
+        raise DataError(str(error)) from error
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,139 @@
+"""The transforms: order, ranges, seeds, and Pillow's traps."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from datasets import ClassLabel, Dataset, Features, Image
+from PIL import Image as PILImage
+from timm.data.auto_augment import RandAugment
+from timm.data.random_erasing import RandomErasing
+from torchvision import transforms
+
+from trainer.augmentation import (
+    TRAIN_TRANSFORMS,
+    EvaluationImages,
+    TrainingImages,
+    image_processor,
+    seeded,
+    train_transform,
+)
+
+
+def picture(size=32, seed=0, mode="RGB"):
+    shape = (size, size, 3) if mode == "RGB" else (size, size)
+    return PILImage.fromarray(np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8), mode)
+
+
+def dataset(count=4, mode="RGB"):
+    features = Features({"image": Image(), "label": ClassLabel(2)})
+    rows = {"image": [picture(seed=i, mode=mode) for i in range(count)], "label": [i % 2 for i in range(count)]}
+    return Dataset.from_dict(rows, features)
+
+
+def test_the_papers_transform_in_its_order():
+    steps = train_transform("paper", 32).transforms
+    kinds = [type(step).__name__ for step in steps]
+    assert kinds[0] == "RandomResizedCropAndInterpolation"
+    order = [transforms.RandomHorizontalFlip, RandAugment, transforms.Normalize, RandomErasing]
+    places = [next(i for i, step in enumerate(steps) if isinstance(step, kind)) for kind in order]
+    assert places == sorted(places)
+    assert places[-1] == len(steps) - 1  # erasing comes last, after normalisation
+    assert "ColorJitter" not in kinds
+    augment, erase = steps[places[1]], steps[places[3]]
+    assert augment.num_layers == 2
+    assert {op.magnitude for op in augment.ops} == {9}
+    assert {op.magnitude_std for op in augment.ops} == {0.5}
+    assert (erase.probability, erase.max_count, erase.rand_color, erase.per_pixel) == (0.25, 1, False, True)
+
+
+@pytest.mark.parametrize("name", TRAIN_TRANSFORMS)
+@pytest.mark.parametrize("size", [16, 32])
+def test_shape_and_scale(name, size):
+    with seeded(0):
+        tensor = train_transform(name, size)(picture(24))
+    assert tensor.shape == (3, size, size)
+    assert tensor.dtype == torch.float32
+    assert -5 < tensor.min() < 0 < tensor.max() < 5
+
+
+def test_affine_never_mirrors():
+    """A picture that is dark on the left and bright on the right stays so."""
+    ramp = PILImage.fromarray(np.tile(np.linspace(0, 255, 16, dtype=np.uint8), (16, 1))).convert("RGB")
+    transform = train_transform("affine", 16)
+    with seeded(0):
+        for _ in range(50):
+            middle = transform(ramp)[:, 5:11, 5:11]
+            assert middle[:, :, 0].mean() < middle[:, :, -1].mean()
+
+
+def test_unknown_name_lists_the_known():
+    with pytest.raises(ValueError, match="paper, crop_flip, affine"):
+        train_transform("strong", 32)
+
+
+def test_the_papers_transform_20000_times():
+    """Pillow 13 raises at 0 bits of posterize, which comes about once in 700 images; a small size keeps it quick."""
+    transform, image = train_transform("paper", 16), picture(16)
+    with seeded(0):
+        for _ in range(20_000):
+            tensor = transform(image)
+    assert torch.isfinite(tensor).all()
+
+
+def test_posterize_to_no_bits_is_black():
+    steps = train_transform("paper", 16).transforms
+    ops = next(step for step in steps if isinstance(step, RandAugment)).ops
+    posterize = next(op for op in ops if op.name == "PosterizeIncreasing").aug_fn
+    assert posterize(picture(), 0).getextrema() == ((0, 0),) * 3
+    assert np.asarray(posterize(picture(), 8)).tolist() == np.asarray(picture()).tolist()
+
+
+def test_an_image_is_a_function_of_seed_epoch_and_position():
+    images = TrainingImages(dataset(), train_transform("paper", 16), seed=3)
+    first = images[(0, 2, 5)]["pixel_values"]
+    random.random(), np.random.rand(), torch.rand(1)
+    again = images.__getitems__([(1, 0, 0), (0, 2, 5)])[1]["pixel_values"]
+    assert torch.equal(first, again)
+    for other in ((0, 3, 5), (0, 2, 6)):
+        assert not torch.equal(first, images[other]["pixel_values"])
+    assert not torch.equal(
+        first, TrainingImages(dataset(), train_transform("paper", 16), seed=4)[(0, 2, 5)]["pixel_values"]
+    )
+
+
+def test_the_running_generators_do_not_notice():
+    images = TrainingImages(dataset(), train_transform("paper", 16))
+    before = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()
+    images[(0, 0, 0)]
+    assert random.getstate() == before[0]
+    assert (np.random.get_state()[1] == before[1]).all()
+    assert torch.equal(torch.get_rng_state(), before[2])
+
+
+def test_grey_images_become_three_channels():
+    images = TrainingImages(dataset(mode="L"), train_transform("crop_flip", 16))
+    assert images[(0, 0, 0)]["pixel_values"].shape == (3, 16, 16)
+
+
+@pytest.mark.parametrize(("size", "ratio"), [(32, 0.875), (16, 1.0)])
+def test_evaluation_is_resize_and_centre_crop(size, ratio):
+    """Against the paper's Pillow path; both round to uint8 after resizing, so they may differ by one step of 1/255."""
+    images = EvaluationImages(dataset(), image_processor(size, ratio))
+    reference = transforms.Compose(
+        [
+            transforms.Resize(round(size / ratio), transforms.InterpolationMode.BICUBIC),
+            transforms.CenterCrop(size),
+            transforms.ToTensor(),
+            transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ]
+    )
+    one_step = 1 / 255 / 0.224 + 1e-5
+    torch.testing.assert_close(images[2]["pixel_values"], reference(picture(seed=2)), atol=one_step, rtol=0)
+    assert images[2]["labels"] == 0
+
+
+def test_the_papers_evaluation_size():
+    processor = image_processor(224)
+    assert processor.size["shortest_edge"] == 256

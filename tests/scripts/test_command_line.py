@@ -1,0 +1,270 @@
+"""The commands as a user types them, each in a process of its own."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from helpers import picture_dataset
+from PIL import Image
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+RECIPE = {
+    "rho": None,
+    "preset": "tiny",
+    "image_size": 8,
+    "patch_size": 4,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "teacher": "teacher.yaml",
+    "train_transform": "affine",
+    "crop_ratio": 1.0,
+    "num_train_epochs": 3,
+    "warmup_epochs": 1,
+    "drw_start_epoch": 2,
+    "per_device_train_batch_size": 7,
+    "use_cpu": True,
+    "disable_tqdm": True,
+}
+TEACHER = {
+    "architecture": "resnet8_cifar",
+    "image_size": 8,
+    "loss": "cross_entropy",
+    "train_transform": "affine",
+    "num_train_epochs": 12,
+    "per_device_train_batch_size": 7,
+    "save_strategy": "no",
+}
+
+
+def image_tree(folder, counts=(12, 8, 6), test=3):
+    """PNG files in train/<class> and test/<class>."""
+    for split, per_class in (("train", counts), ("test", (test,) * len(counts))):
+        rows = picture_dataset(per_class)
+        for index, row in enumerate(rows):
+            path = folder / split / rows.features["label"].names[row["label"]] / f"{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            row["image"].save(path)
+    return folder
+
+
+def write_recipe(folder, **changes):
+    (folder / "teacher.yaml").write_text(yaml.safe_dump(TEACHER))
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump({**RECIPE, **changes}))
+    return path
+
+
+def command(script, *words, cwd):
+    return subprocess.run(
+        [sys.executable, str(SCRIPTS / script), *map(str, words)], capture_output=True, text=True, cwd=cwd, timeout=300
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """One run from a folder of images to a model folder, with a flag over the recipe."""
+    folder = tmp_path_factory.mktemp("run")
+    recipe = write_recipe(folder, dataset=str(image_tree(folder / "images")))
+    done = command("finetune.py", recipe, "--output_dir", "out", "--alpha", "0.25", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder, done
+
+
+def test_banner_table_and_next_step(finished):
+    _, done = finished
+    for text in (
+        "3 classes, 26 training images, 12 to 6 per class (rho 2)",
+        "0.75 * CE(CLS, label) + 0.25 * CE(DIST, teacher arg max)",  # the flag, not the default
+        "from epoch 2 on",
+        "batch 7 x 1 accumulated x 1 rank(s) = 7",
+        "% of augmented training images",
+        "mean of EMA",
+        "classify.py out out/example.png",
+    ):
+        assert text in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_results_are_all_there_and_parse(finished):
+    folder = finished[0] / "out"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    keys = ["accuracy", "head", "mid", "tail", "many", "medium", "few", "macro_f1", "g_mean", "worst", "ece"]
+    for weights in ("last", "ema"):
+        for expert in ("mean", "cls", "dist"):
+            assert sorted(metrics[weights][expert]) == sorted(keys)
+    assert metrics["best"] is None  # model_selection is `last`
+    assert metrics["class_counts"] == [12, 8, 6]
+    assert metrics["teacher"]["accuracy"] > 50
+    assert metrics["wall_seconds"] > 0
+    assert metrics["images_per_second"] > 0
+    assert metrics["device"]
+    history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    assert {"loss", "loss_cls", "loss_dist", "teacher_agreement", "cls_dist_cosine", "drw"} <= set(history[0])
+    for plot in ("class_accuracy", "history"):
+        assert Image.open(folder / "plots" / f"{plot}.png").size > (300, 200)
+    assert len((folder / "plots" / "class_accuracy.csv").read_text().splitlines()) == 4
+
+
+def test_the_model_card_is_valid_and_has_the_figures(finished):
+    from huggingface_hub import ModelCard
+
+    folder = finished[0] / "out"
+    metrics, card = json.loads((folder / "metrics.json").read_text()), ModelCard.load(folder / "README.md")
+    accuracy = metrics["last"]["mean"]["accuracy"]
+    assert card.data.eval_results[0].metric_value == pytest.approx(accuracy, abs=0.01)
+    assert card.data.pipeline_tag == "image-classification"
+    assert f"{accuracy:.1f}" in card.text
+    assert "- `alpha`: 0.25" in card.text
+    assert "run:" not in card.text
+
+
+def test_pipeline_scores_equal_the_trainers(finished):
+    """One image through the saved folder and its processor, and through what the trainer evaluates with."""
+    import torch
+    from transformers import pipeline
+
+    from modeling_deit_lt import DeiTLTForImageClassification
+    from trainer.augmentation import EvaluationImages, image_processor
+    from trainer.data import load_long_tailed
+
+    folder = finished[0] / "out"
+    classify = pipeline("image-classification", model=str(folder), top_k=3)
+    test = load_long_tailed(str(finished[0] / "images"))["test"]
+    row = EvaluationImages(test, image_processor(8, 1.0))[4]
+    model = DeiTLTForImageClassification.from_pretrained(folder).eval()
+    with torch.no_grad():
+        expected = model(row["pixel_values"][None]).logits[0].softmax(-1)
+    for score in classify(test[4]["image"]):
+        assert score["score"] == pytest.approx(expected[model.config.label2id[score["label"]]].item(), abs=1e-6)
+    assert model.config.problem_type == "single_label_classification"
+
+
+def test_classify_prints_the_classes(finished):
+    done = command("classify.py", "out", "out/example.png", cwd=finished[0])
+    assert done.returncode == 0, done.stderr
+    assert {line.split()[-1] for line in done.stdout.splitlines()} == {"level0", "level1", "level2"}
+
+
+def test_evaluate_repeats_the_runs_figures(finished):
+    folder = finished[0]
+    done = command("evaluate.py", "out", folder / "images", "--output", "report.json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    report, metrics = (json.loads((folder / name).read_text()) for name in ("report.json", "out/metrics.json"))
+    for expert in ("mean", "cls", "dist"):  # another batch size rounds the last digit of the logits differently
+        assert report[expert] == pytest.approx(metrics["last"][expert], abs=1e-3)
+    assert "CLS" in done.stdout
+
+
+def test_a_second_run_reuses_the_teacher(finished):
+    folder = finished[0]
+    done = command("finetune.py", "recipe.yaml", "--output_dir", "again", "--num_train_epochs", "2", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "Training the teacher" in finished[1].stdout
+    assert "Training the teacher" not in done.stdout
+    assert len(list((folder / "teachers").iterdir())) == 1
+
+
+def test_a_folder_with_something_in_it_is_refused(finished):
+    done = command("finetune.py", "recipe.yaml", "--output_dir", "out", cwd=finished[0])
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("error: output folder out is not empty")
+    assert "--resume_from_checkpoint" in done.stderr
+
+
+def test_a_finished_run_resumes_to_the_same_figures(finished):
+    """The last checkpoint of the run, in a folder of its own, gives the same report."""
+    folder = finished[0]
+    done = command(
+        "finetune.py", "recipe.yaml", "--output_dir", "out", "--alpha", "0.25", "--resume_from_checkpoint", "true",
+        cwd=folder,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert finished[1].stdout.split("expert ")[1] == done.stdout.split("expert ")[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--alhpa", "0.3"], "unknown argument --alhpa; did you mean --alpha?"),
+        (["--preset", "huge"], "invalid choice: 'huge'"),
+        (["--num_train_epochs", "many"], "invalid float value: 'many'"),
+        (["--drw_start_epoch", "9"], "drw_start_epoch 9 lies outside the 3 epochs"),
+    ],
+)
+def test_wrong_flags_exit_with_2(tmp_path, words, message):
+    done = command("finetune.py", write_recipe(tmp_path), *words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_key_exits_with_2_and_names_the_closest(tmp_path):
+    done = command("finetune.py", write_recipe(tmp_path, mixup_alfa=0.5), cwd=tmp_path)
+    assert done.returncode == 2
+    assert "unknown key mixup_alfa; did you mean mixup_alpha?" in done.stderr
+
+
+def test_a_missing_recipe_exits_with_2_and_lists_what_there_is(tmp_path):
+    done = command("finetune.py", "nowhere.yaml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "digits_lt" in done.stderr
+
+
+def broken_image(folder):
+    path = folder / "images" / "train" / "level1" / "12.png"
+    path.write_bytes(path.read_bytes()[:60])
+    return {}, str(path)
+
+
+def wrong_patch(folder):
+    return {"patch_size": 3}, "image_size 8"
+
+
+def wrong_rho(folder):
+    return {"rho": 100}, "rho"
+
+
+@pytest.mark.parametrize("fault", [broken_image, wrong_patch, wrong_rho])
+def test_faults_are_one_line_and_exit_1(tmp_path, fault):
+    images = image_tree(tmp_path / "images")
+    changes, message = fault(tmp_path)
+    done = command("finetune.py", write_recipe(tmp_path, dataset=str(images), **changes), cwd=tmp_path)
+    assert done.returncode == 1
+    lines = [line for line in done.stderr.splitlines() if "error" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    assert message in lines[0]
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "runs" / "recipe" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("script", ["finetune.py", "train_teacher.py", "evaluate.py", "classify.py", "compare.py"])
+def test_help_exits_with_0(script, tmp_path):
+    done = command(script, "--help", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "usage" in done.stdout
+
+
+def test_every_recipe_parses():
+    """All keys are known, and a teacher recipe that is named is there."""
+    sys.path.insert(0, str(SCRIPTS))
+    from command_line import RecipeParser
+
+    from trainer.arguments import DataArguments, DistillationArguments, ModelArguments, TeacherArguments
+
+    students, teachers = SCRIPTS.glob("recipes/*.yaml"), SCRIPTS.glob("recipes/teachers/*.yaml")
+    for path in students:
+        _, _, _, args = RecipeParser((ModelArguments, DataArguments, DistillationArguments), "").parse([str(path)])
+        assert args.teacher is None or (path.parent / args.teacher).is_file()
+    for path in teachers:
+        RecipeParser((DataArguments, TeacherArguments), "").parse([str(path), "--use_cpu=true", "--bf16=false"])
+
+
+def test_the_example_is_a_test_image_of_the_rarest_class(finished):
+    assert np.asarray(Image.open(finished[0] / "out" / "example.png")).mean() > 170
