@@ -1,12 +1,47 @@
-"""Tiny students, data and arguments that several tests share."""
+"""Tiny students, data, recipes and commands that several tests share."""
+
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
+import yaml
 from datasets import ClassLabel, Dataset, Features, Image
 from PIL import Image as PILImage
 
 from modeling_deit_lt import DeiTLTConfig, DeiTLTForImageClassification
 from trainer.arguments import DistillationArguments
 from trainer.augmentation import TrainingImages, seeded, train_transform
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+RECIPE = {
+    "rho": None,
+    "preset": "tiny",
+    "image_size": 8,
+    "patch_size": 4,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "teacher": "teacher.yaml",
+    "train_transform": "affine",
+    "crop_ratio": 1.0,
+    "num_train_epochs": 3,
+    "warmup_epochs": 1,
+    "drw_start_epoch": 2,
+    "per_device_train_batch_size": 7,
+    "use_cpu": True,
+    "disable_tqdm": True,
+}
+TEACHER = {
+    "architecture": "resnet8_cifar",
+    "image_size": 8,
+    "loss": "cross_entropy",
+    "train_transform": "affine",
+    "num_train_epochs": 12,
+    "per_device_train_batch_size": 7,
+    "save_strategy": "no",
+}
 
 
 def picture_dataset(counts=(8, 5, 3), size=8):
@@ -50,3 +85,29 @@ def arguments(folder, **overrides):
         "disable_tqdm": True,
     }
     return DistillationArguments(output_dir=str(folder), **{**settings, **overrides})
+
+
+def image_tree(folder, counts=(12, 8, 6), test=3):
+    """PNG files in train/<class> and test/<class>."""
+    for split, per_class in (("train", counts), ("test", (test,) * len(counts))):
+        rows = picture_dataset(per_class)
+        for index, row in enumerate(rows):
+            path = folder / split / rows.features["label"].names[row["label"]] / f"{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            row["image"].save(path)
+    return folder
+
+
+def write_recipe(folder, **changes):
+    """A student recipe and its teacher's beside it."""
+    (folder / "teacher.yaml").write_text(yaml.safe_dump(TEACHER))
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump({**RECIPE, **changes}))
+    return path
+
+
+def command(script, *words, cwd):
+    """Run one of the scripts as a user does."""
+    return subprocess.run(
+        [sys.executable, str(SCRIPTS / script), *map(str, words)], capture_output=True, text=True, cwd=cwd, timeout=300
+    )

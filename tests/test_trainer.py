@@ -314,3 +314,13 @@ def test_without_a_teacher_drw_weighs_the_ground_truth(tmp_path):
     w = effective_number_weights([8, 5, 3])
     dist = F.cross_entropy(outputs.distillation_logits, labels, weight=w)
     torch.testing.assert_close(loss, 0.5 * F.cross_entropy(outputs.cls_logits, labels) + 0.5 * dist)
+
+
+def test_the_weight_average_copies_the_model_alone(tmp_path):
+    """The trainer's hook on the model must not drag the trainer, its teacher and its data into the copy."""
+    import copy
+
+    trainer = DeiTLTTrainer(tiny_student(), arguments(tmp_path), teacher(), train_dataset=training_images())
+    copied = {}
+    copy.deepcopy(trainer.model, copied)
+    assert not any(isinstance(value, (DeiTLTTrainer, Teacher)) for value in copied.values())

@@ -71,7 +71,7 @@ class DeiTLTTrainer(Trainer):
         self._parts = torch.zeros(len(LOSS_PARTS), device=args.device)
         self._batches = 0
         # CLS and DIST token after the final LayerNorm, for their cosine; asking for hidden states would copy them all.
-        model.deit.layernorm.register_forward_hook(self._keep_tokens)
+        self._tokens = _keep_tokens(model.deit.layernorm)
         self.ema_callback = EmaCallback(args.ema_decay) if args.ema_decay else None
         for callback in filter(None, (self.ema_callback, HistoryCallback())):
             self.add_callback(callback)
@@ -102,9 +102,6 @@ class DeiTLTTrainer(Trainer):
         self._add_parts(loss, labels, teacher_logits)
         return (loss.loss, outputs) if return_outputs else loss.loss
 
-    def _keep_tokens(self, module: nn.Module, inputs, tokens: Tensor) -> None:
-        self._tokens = tokens[:, :2].detach()
-
     def _micro_step(self) -> int:
         """Place of this batch in the accumulation: batches since the last optimiser step."""
         step, micro_step = getattr(self, "_place", (-1, 0))
@@ -128,7 +125,7 @@ class DeiTLTTrainer(Trainer):
                 loss.cls_loss,
                 loss.dist_loss,
                 (agreement == hard_labels).float().mean(),
-                F.cosine_similarity(*self._tokens.float().unbind(1)).mean(),
+                F.cosine_similarity(*self._tokens["last"].float().unbind(1)).mean(),
             ]
         )
         self._batches += 1
@@ -211,3 +208,18 @@ class DeiTLTTrainer(Trainer):
         """The expert report of what `predict` returned or `compute_metrics` was given."""
         logits = dict(zip(EXPERTS, prediction.predictions, strict=True))
         return expert_report(logits, prediction.label_ids, self.counts, self.boundaries)
+
+
+def _keep_tokens(layernorm: nn.Module) -> dict[str, Tensor]:
+    """Keep the CLS and DIST token (B, 2, D) of the latest forward pass under "last".
+
+    The hook is a plain function: a copy of the model, such as the weight average, copies its hooks, and one that was
+    bound to the trainer would copy the trainer with all it holds.
+    """
+    kept = {}
+
+    def hook(module: nn.Module, inputs: tuple, tokens: Tensor) -> None:
+        kept["last"] = tokens[:, :2].detach()
+
+    layernorm.register_forward_hook(hook)
+    return kept

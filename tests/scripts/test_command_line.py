@@ -1,69 +1,14 @@
 """The commands as a user types them, each in a process of its own."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
-from helpers import picture_dataset
+from command_line import RecipeParser
+from helpers import SCRIPTS, command, image_tree, write_recipe
 from PIL import Image
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
-RECIPE = {
-    "rho": None,
-    "preset": "tiny",
-    "image_size": 8,
-    "patch_size": 4,
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "teacher": "teacher.yaml",
-    "train_transform": "affine",
-    "crop_ratio": 1.0,
-    "num_train_epochs": 3,
-    "warmup_epochs": 1,
-    "drw_start_epoch": 2,
-    "per_device_train_batch_size": 7,
-    "use_cpu": True,
-    "disable_tqdm": True,
-}
-TEACHER = {
-    "architecture": "resnet8_cifar",
-    "image_size": 8,
-    "loss": "cross_entropy",
-    "train_transform": "affine",
-    "num_train_epochs": 12,
-    "per_device_train_batch_size": 7,
-    "save_strategy": "no",
-}
-
-
-def image_tree(folder, counts=(12, 8, 6), test=3):
-    """PNG files in train/<class> and test/<class>."""
-    for split, per_class in (("train", counts), ("test", (test,) * len(counts))):
-        rows = picture_dataset(per_class)
-        for index, row in enumerate(rows):
-            path = folder / split / rows.features["label"].names[row["label"]] / f"{index}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            row["image"].save(path)
-    return folder
-
-
-def write_recipe(folder, **changes):
-    (folder / "teacher.yaml").write_text(yaml.safe_dump(TEACHER))
-    path = folder / "recipe.yaml"
-    path.write_text(yaml.safe_dump({**RECIPE, **changes}))
-    return path
-
-
-def command(script, *words, cwd):
-    return subprocess.run(
-        [sys.executable, str(SCRIPTS / script), *map(str, words)], capture_output=True, text=True, cwd=cwd, timeout=300
-    )
+from trainer.arguments import DataArguments, DistillationArguments, ModelArguments, TeacherArguments
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +133,18 @@ def test_a_finished_run_resumes_to_the_same_figures(finished):
     assert finished[1].stdout.split("expert ")[1] == done.stdout.split("expert ")[1]
 
 
+def student_parser():
+    return RecipeParser((ModelArguments, DataArguments, DistillationArguments), "")
+
+
+def usage_error(capsys, *words):
+    """What the parser prints before it exits with 2."""
+    with pytest.raises(SystemExit) as end:
+        student_parser().parse([str(word) for word in words])
+    assert end.value.code == 2
+    return capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -195,25 +152,32 @@ def test_a_finished_run_resumes_to_the_same_figures(finished):
         (["--preset", "huge"], "invalid choice: 'huge'"),
         (["--num_train_epochs", "many"], "invalid float value: 'many'"),
         (["--drw_start_epoch", "9"], "drw_start_epoch 9 lies outside the 3 epochs"),
+        (["--group_boundaries", "3", "x"], "two whole ranks"),
     ],
 )
-def test_wrong_flags_exit_with_2(tmp_path, words, message):
-    done = command("finetune.py", write_recipe(tmp_path), *words, cwd=tmp_path)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+def test_wrong_flags_are_named(tmp_path, capsys, words, message):
+    assert message in usage_error(capsys, write_recipe(tmp_path), *words)
+
+
+def test_a_wrong_value_in_a_recipe_is_checked_as_a_flag_is(tmp_path, capsys):
+    assert "invalid choice: 'huge'" in usage_error(capsys, write_recipe(tmp_path, preset="huge"))
+
+
+def test_a_missing_recipe_lists_what_there_is(capsys):
+    assert "digits_lt" in usage_error(capsys, "nowhere.yaml")
+
+
+def test_a_flag_wins_over_the_recipe_and_the_recipe_over_the_default(tmp_path):
+    path, model, data, args = student_parser().parse([str(write_recipe(tmp_path, alpha=0.3)), "--alpha", "0.2"])
+    assert (args.alpha, model.hidden_size, data.rho, args.temperature) == (0.2, 16, None, 1.0)
+    assert args.output_dir == f"runs/{path.stem}"
 
 
 def test_an_unknown_key_exits_with_2_and_names_the_closest(tmp_path):
     done = command("finetune.py", write_recipe(tmp_path, mixup_alfa=0.5), cwd=tmp_path)
     assert done.returncode == 2
     assert "unknown key mixup_alfa; did you mean mixup_alpha?" in done.stderr
-
-
-def test_a_missing_recipe_exits_with_2_and_lists_what_there_is(tmp_path):
-    done = command("finetune.py", "nowhere.yaml", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "digits_lt" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def broken_image(folder):
@@ -252,18 +216,24 @@ def test_help_exits_with_0(script, tmp_path):
 
 
 def test_every_recipe_parses():
-    """All keys are known, and a teacher recipe that is named is there."""
-    sys.path.insert(0, str(SCRIPTS))
-    from command_line import RecipeParser
-
-    from trainer.arguments import DataArguments, DistillationArguments, ModelArguments, TeacherArguments
-
-    students, teachers = SCRIPTS.glob("recipes/*.yaml"), SCRIPTS.glob("recipes/teachers/*.yaml")
-    for path in students:
-        _, _, _, args = RecipeParser((ModelArguments, DataArguments, DistillationArguments), "").parse([str(path)])
+    """All keys and values are known, and a teacher recipe that is named is there."""
+    on_cpu = ["--use_cpu=true", "--bf16=false"]
+    for path in SCRIPTS.glob("recipes/*.yaml"):
+        args = student_parser().parse([str(path), *on_cpu])[-1]
         assert args.teacher is None or (path.parent / args.teacher).is_file()
-    for path in teachers:
-        RecipeParser((DataArguments, TeacherArguments), "").parse([str(path), "--use_cpu=true", "--bf16=false"])
+    for path in SCRIPTS.glob("recipes/teachers/*.yaml"):
+        RecipeParser((DataArguments, TeacherArguments), "").parse([str(path), *on_cpu])
+
+
+def test_the_cifar_recipes_have_the_published_peak_rate_and_batch():
+    """2.5e-4 at 1024 images per step (official scripts), DRW for the last 100 of 1,200 epochs without mixing."""
+    paths = list(SCRIPTS.glob("recipes/cifar*_rho*.yaml"))
+    assert len(paths) == 6
+    for path in paths:
+        args = student_parser().parse([str(path), "--use_cpu=true", "--bf16=false"])[-1]
+        assert args.global_batch_size == 1024
+        assert args.learning_rate == pytest.approx(2.5e-4)
+        assert (args.num_train_epochs, args.drw_start_epoch, args.drw_mixing) == (1200, 1100, False)
 
 
 def test_the_example_is_a_test_image_of_the_rarest_class(finished):

@@ -1,0 +1,56 @@
+"""One rank of test_two_ranks.py: trains a tiny student, tests it, and writes down what it saw."""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from helpers import arguments, picture_dataset, tiny_student, training_images
+
+from trainer.augmentation import EvaluationImages, image_processor
+from trainer.trainer import DeiTLTTrainer
+
+
+class Recorder(DeiTLTTrainer):
+    """Also keeps the keys of the global batch of each step, as far as this rank sees them."""
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        if model.training:
+            self.seen.append([self.state.global_step, inputs["pixel_values"].sum(dim=(1, 2, 3)).tolist()])
+        return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+
+
+def main(folder: str, batch_size: str) -> None:
+    args = arguments(
+        folder,
+        per_device_train_batch_size=int(batch_size),
+        num_train_epochs=3,
+        mixing_probability=0.0,
+        label_smoothing=0.0,
+        base_learning_rate=0.05,
+        warmup_epochs=0,
+        drw_start_epoch=3,
+    )
+    trainer = Recorder(tiny_student(), args, train_dataset=training_images((20, 8, 4)))
+    trainer.seen = []
+    trainer.train()
+    test = EvaluationImages(picture_dataset((13, 9, 7)), image_processor(8, 1.0))
+    prediction = trainer.predict(test)
+    reports, _ = trainer.evaluate_weights(test)
+    result = {
+        "world_size": args.world_size,
+        "learning_rate": args.learning_rate,
+        "steps": trainer.state.global_step,
+        "losses": [row["loss"] for row in trainer.state.log_history if "loss" in row],
+        "parts": [[row["loss_cls"], row["loss_dist"]] for row in trainer.state.log_history if "loss" in row],
+        "weights": torch.cat([p.detach().flatten() for p in trainer.model.parameters()]).tolist(),
+        "seen": trainer.seen,
+        "labels": prediction.label_ids.tolist(),
+        "logits": prediction.predictions[0].tolist(),
+        "reports": reports,
+    }
+    Path(folder, f"rank{args.process_index}.json").write_text(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
