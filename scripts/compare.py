@@ -32,11 +32,13 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, help="folder of the runs; runs/compare_<recipe> if not given")
     parser.add_argument("--results", type=Path, help="result file; scripts/results/<recipe>.json if not given")
     args, flags = parser.parse_known_args()
+    if any("=" not in flag for flag in flags):
+        parser.error(f"further flags of finetune.py are written --flag=value, got {' '.join(flags)}")
     runs = args.runs or Path("runs", f"compare_{args.recipe.stem}")
     found = {v: [run(args.recipe, runs, v, seed, flags) for seed in args.seeds] for v in args.variants}
     content = {
         "recipe": args.recipe.stem,
-        "flags": flags,
+        "flags": [flag for flag in flags if not flag.startswith("--dataset=")],  # where the data lie is no setting
         "selection": "last epoch, test split, nothing chosen on it",
         "variants": {v: {"what": VARIANTS[v], "runs": r, "mean": average(r)} for v, r in found.items()},
     }

@@ -30,7 +30,7 @@ def banner(recipe: Path, data: DataArguments, trainer: DeiTLTTrainer, facts: dic
         "student": f"{parameters:.2f} M parameters, {config.num_hidden_layers} layers of width {config.hidden_size}, "
         f"{config.image_size} px, {(config.image_size // config.patch_size) ** 2} patches",
         "teacher": _teacher(args, facts),
-        "loss": str(trainer.distillation_loss) if trainer.teacher else f"{trainer.distillation_loss}, no teacher",
+        "loss": trainer.distillation_loss.formula(trainer.teacher is not None),
         "DRW": _drw(args),
         "schedule": f"{args.num_train_epochs:g} epochs of {steps} steps; batch {args.train_batch_size} x "
         f"{args.gradient_accumulation_steps} accumulated x {args.world_size} rank(s) = {args.global_batch_size}; "

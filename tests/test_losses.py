@@ -142,7 +142,10 @@ def test_wrong_arguments_are_refused(bad):
 
 
 def test_the_formula_prints_itself():
-    assert str(DistillationLoss(0.3)) == "0.7 * CE(CLS, label) + 0.3 * CE(DIST, teacher arg max)"
+    assert DistillationLoss(0.3).formula() == "0.7 * CE(CLS, label) + 0.3 * CE(DIST, teacher's arg max)"
+    assert DistillationLoss(0.3).formula(teacher=False) == "0.7 * CE(CLS, label) + 0.3 * CE(DIST, label)"
+    soft = DistillationLoss(distillation_type="soft", temperature=3.0)
+    assert soft.formula() == "0.5 * CE(CLS, label) + 0.5 * 9 * KL(teacher || DIST) at T = 3"
 
 
 def test_ldam_is_the_formula_on_three_numbers():

@@ -94,12 +94,15 @@ class DistillationLoss(nn.Module):
         log_student = F.log_softmax(distillation_logits.float() / self.temperature, dim=-1)
         return self.temperature**2 * F.kl_div(log_student, probabilities, reduction="batchmean")
 
-    def __str__(self) -> str:
-        target = "teacher arg max" if self.distillation_type == "hard" else f"teacher at T = {self.temperature:g}"
-        return f"{1 - self.alpha:g} * CE(CLS, label) + {self.alpha:g} * {self._dist_name()}(DIST, {target})"
-
-    def _dist_name(self) -> str:
-        return "CE" if self.distillation_type == "hard" else "KL"
+    def formula(self, teacher: bool = True) -> str:
+        """The loss with its numbers in words, with or without a teacher."""
+        if not teacher:
+            dist = "CE(DIST, label)"
+        elif self.distillation_type == "hard":
+            dist = "CE(DIST, teacher's arg max)"
+        else:
+            dist = f"{self.temperature**2:g} * KL(teacher || DIST) at T = {self.temperature:g}"
+        return f"{1 - self.alpha:g} * CE(CLS, label) + {self.alpha:g} * {dist}"
 
 
 def weighted_cross_entropy(logits: Tensor, labels: Tensor, class_weights: Tensor | None) -> Tensor:

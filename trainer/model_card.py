@@ -10,6 +10,17 @@ from trainer.errors import RunError
 from trainer.evaluation import markdown_table
 
 SECTIONS = ("data", "results", "settings")
+# Settings that say where and how a run was watched, or that follow from others.
+NOT_LISTED = {
+    *("output_dir", "teacher_output_dir", "teacher", "disable_tqdm", "report_to", "debug", "label_names"),
+    *(
+        "dataloader_pin_memory",
+        "dataloader_persistent_workers",
+        "dataloader_num_workers",
+        "per_device_eval_batch_size",
+    ),
+    *("activation_checkpointing", "gradient_checkpointing", "learning_rate", "warmup_steps", "save_strategy"),
+}
 
 
 def fill_model_card(template: str, metrics: dict, settings: tuple) -> str:
@@ -84,6 +95,7 @@ def _settings(settings: tuple) -> str:
         for entry in fields(arguments):
             value = getattr(arguments, entry.name)
             default = entry.default_factory() if entry.default_factory is not MISSING else entry.default
-            if entry.init and value != default and isinstance(value, (int, float, str, list)):
+            listed = entry.init and entry.name not in NOT_LISTED
+            if listed and value != default and isinstance(value, (int, float, str, list)):
                 lines.append(f"- `{entry.name}`: {value}")
     return "\n".join(lines)

@@ -25,7 +25,7 @@ def test_banner_table_and_next_step(finished):
     _, done = finished
     for text in (
         "3 classes, 26 training images, 12 to 6 per class (rho 2)",
-        "0.75 * CE(CLS, label) + 0.25 * CE(DIST, teacher arg max)",  # the flag, not the default
+        "0.75 * CE(CLS, label) + 0.25 * CE(DIST, teacher's arg max)",  # the flag, not the default
         "from epoch 2 on",
         "batch 7 x 1 accumulated x 1 rank(s) = 7",
         "% of augmented training images",

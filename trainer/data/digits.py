@@ -5,7 +5,6 @@ import io
 import numpy as np
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image
 from PIL import Image as PILImage
-from sklearn.datasets import load_digits
 
 TEST_PER_CLASS = 50
 TEST_SEED = 0
@@ -21,6 +20,8 @@ def load_digits_dataset() -> DatasetDict:
         DatasetDict with `train` and `test`; `image`: 8x8 grey, stored as PNG, the original 0 .. 16 scaled to 0 .. 255
         (no two values fall together); `label`: ClassLabel "0" .. "9".
     """
+    from sklearn.datasets import load_digits  # here, since every command would wait a second for it
+
     digits = load_digits()
     pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)
     generator = np.random.default_rng(TEST_SEED)
