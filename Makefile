@@ -2,7 +2,9 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-LAUNCH := $(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no
+# One thread computes and one worker augments: more of either would fight over two cores.
+LAUNCH := $(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no \
+	--num_cpu_threads_per_process 1
 RUN ?= runs/digits_lt
 # Nothing is fetched by a test or the demo: the digits come inside scikit-learn.
 export HF_HUB_OFFLINE := 1

@@ -71,7 +71,7 @@ def prepare_output_folder(args: RunArguments) -> str | None:
     elif checkpoint.lower() == "true":
         checkpoint = get_last_checkpoint(folder) if folder.is_dir() else None
         if checkpoint is None:
-            raise CheckpointError(f"there is no checkpoint in {folder}; leave --resume_from_checkpoint out")
+            raise CheckpointError(f"there is no checkpoint in {folder}; remove the folder and start the run anew")
     elif not Path(checkpoint, "trainer_state.json").is_file():
         raise CheckpointError(f"{checkpoint} is not a checkpoint: it has no trainer_state.json")
     PartialState().wait_for_everyone()  # no rank may write before every rank has looked

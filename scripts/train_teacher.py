@@ -10,6 +10,7 @@ from pathlib import Path
 from building import data_facts, load_splits, prepare_output_folder
 from command_line import RecipeParser, run
 from datasets import DatasetDict
+from transformers.trainer_utils import get_last_checkpoint
 
 from trainer.arguments import DataArguments, DistillationArguments, TeacherArguments
 from trainer.errors import RunError
@@ -64,7 +65,9 @@ def teacher_from_recipe(
         return folder, metrics["teacher"]
     if args.should_log:
         print(f"Training the teacher {path.stem} in {folder}", flush=True)
-    return folder, train_teacher(replace(own, output_dir=folder), splits, data.boundaries, facts)["teacher"]
+    checkpoint = get_last_checkpoint(folder) if Path(folder).is_dir() else None  # of a run that was cut off
+    metrics = train_teacher(replace(own, output_dir=folder), splits, data.boundaries, facts, checkpoint)
+    return folder, metrics["teacher"]
 
 
 if __name__ == "__main__":

@@ -231,6 +231,7 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path, stop):
     resumed = train(cut.parent, model=tiny_student(seed=9, drop_path_rate=0.3), resume=str(cut), **shared)
     assert resumed.state.global_step == whole.state.global_step == 12
     assert torch.equal(weights(resumed.model), weights(whole.model))
+    assert [row["step"] for row in history(cut.parent)] == [*range(stop + 1, 13), 12]  # the last line sums the run up
     averages = [weights(t.ema_callback.ema.module) for t in (whole, resumed)]
     assert torch.equal(*averages)
 

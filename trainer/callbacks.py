@@ -15,6 +15,7 @@ from transformers import TrainerCallback
 from trainer.errors import CheckpointError
 
 EMA_FILE = "ema.safetensors"
+HISTORY_FILE = "history.jsonl"
 
 
 class EmaCallback(TrainerCallback):
@@ -62,12 +63,23 @@ class EmaCallback(TrainerCallback):
 
 
 class HistoryCallback(TrainerCallback):
-    """Appends every log to `history.jsonl` in the output folder, one JSON object a line."""
+    """Appends every log of a training run to `history.jsonl` in the output folder, one JSON object a line."""
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        """Start the file, or drop what a resumed run is about to repeat."""
+        if state.is_world_process_zero:
+            path = self._path(args)
+            lines = path.read_text().splitlines(keepends=True) if path.is_file() and state.global_step else []
+            path.write_text("".join(line for line in lines if json.loads(line)["step"] <= state.global_step))
 
     def on_log(self, args, state, control, logs: dict | None = None, **kwargs):
         """Write one line."""
         if state.is_world_process_zero and logs:
-            path = Path(args.output_dir, "history.jsonl")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("a") as file:
+            with self._path(args).open("a") as file:
                 file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+
+    @staticmethod
+    def _path(args) -> Path:
+        path = Path(args.output_dir, HISTORY_FILE)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path

@@ -6,6 +6,7 @@ import math
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.data import Dataset as TorchDataset
 from transformers import Trainer
@@ -171,7 +172,7 @@ class DeiTLTTrainer(Trainer):
             if info["missing_keys"] or info["unexpected_keys"]:
                 raise RuntimeError("names differ")
             model.load_state_dict(loaded.state_dict())
-        except RuntimeError as error:  # torch's word for shapes that differ
+        except (OSError, RuntimeError, SafetensorError) as error:  # RuntimeError: torch's word for shapes that differ
             raise CheckpointError(f"{folder} does not hold the weights of this model; name another one") from error
 
     def evaluate_weights(self, test_dataset: TorchDataset) -> tuple[dict[str, dict], dict]:
