@@ -1,14 +1,20 @@
-"""The commands as a user types them, each in a process of its own."""
+"""The commands as a user types them: some in a process of their own, the rest in this one to save its start."""
 
 import json
+from pathlib import Path
 
+import classify
+import evaluate
+import finetune
 import numpy as np
 import pytest
+import train_teacher
 from command_line import RecipeParser
 from helpers import SCRIPTS, command, image_tree, write_recipe
 from PIL import Image
 
 from trainer.arguments import DataArguments, DistillationArguments, ModelArguments, TeacherArguments
+from trainer.errors import CheckpointError, DataError, DeiTLTError
 
 
 @pytest.fixture(scope="module")
@@ -90,29 +96,52 @@ def test_pipeline_scores_equal_the_trainers(finished):
     assert model.config.problem_type == "single_label_classification"
 
 
-def test_classify_prints_the_classes(finished):
-    done = command("classify.py", "out", "out/example.png", cwd=finished[0])
-    assert done.returncode == 0, done.stderr
-    assert {line.split()[-1] for line in done.stdout.splitlines()} == {"level0", "level1", "level2"}
+def test_classify_prints_the_classes(finished, capsys):
+    classify.main([str(finished[0] / "out"), str(finished[0] / "out" / "example.png")])
+    printed = capsys.readouterr().out
+    assert {line.split()[-1] for line in printed.splitlines()} == {"level0", "level1", "level2"}
 
 
-def test_evaluate_repeats_the_runs_figures(finished):
-    folder = finished[0]
-    done = command("evaluate.py", "out", folder / "images", "--output", "report.json", cwd=folder)
-    assert done.returncode == 0, done.stderr
-    report, metrics = (json.loads((folder / name).read_text()) for name in ("report.json", "out/metrics.json"))
+def test_classify_says_what_is_missing(finished, tmp_path):
+    with pytest.raises(CheckpointError, match=r"no config\.json"):
+        classify.main([str(tmp_path), "any.png"])
+    with pytest.raises(DataError, match=r"nowhere\.png cannot be read"):
+        classify.main([str(finished[0] / "out"), str(tmp_path / "nowhere.png")])
+
+
+def test_evaluate_repeats_the_runs_figures(finished, monkeypatch, capsys):
+    monkeypatch.chdir(finished[0])
+    evaluate.main(["out", "images", "--output", "report.json", "--use_cpu"])
+    report, metrics = (json.loads(Path(name).read_text()) for name in ("report.json", "out/metrics.json"))
     for expert in ("mean", "cls", "dist"):  # another batch size rounds the last digit of the logits differently
         assert report[expert] == pytest.approx(metrics["last"][expert], abs=1e-3)
-    assert "CLS" in done.stdout
+    assert "CLS" in capsys.readouterr().out
 
 
-def test_a_second_run_reuses_the_teacher(finished):
-    folder = finished[0]
-    done = command("finetune.py", "recipe.yaml", "--output_dir", "again", "--num_train_epochs", "2", cwd=folder)
-    assert done.returncode == 0, done.stderr
+def test_evaluate_refuses_other_classes(finished, tmp_path):
+    other = image_tree(tmp_path / "images", counts=(3, 2))
+    with pytest.raises(DataError, match="other classes than the model, or another order: 2 for 3"):
+        evaluate.main([str(finished[0] / "out"), str(other), "--use_cpu"])
+
+
+def test_a_second_run_reuses_the_teacher(finished, monkeypatch, capsys):
+    monkeypatch.chdir(finished[0])
+    finetune.main(["recipe.yaml", "--output_dir", "again", "--num_train_epochs", "2"])
     assert "Training the teacher" in finished[1].stdout
-    assert "Training the teacher" not in done.stdout
-    assert len(list((folder / "teachers").iterdir())) == 1
+    assert "Training the teacher" not in capsys.readouterr().out
+    assert len(list(Path("teachers").iterdir())) == 1
+
+
+def test_other_data_get_another_teacher_and_validation_selects(finished, monkeypatch):
+    """A teacher must not have seen the student's validation images."""
+    monkeypatch.chdir(finished[0])
+    flags = ["--model_selection", "validation", "--validation_fraction", "0.3", "--output_dir", "elsewhere/validated"]
+    finetune.main(["recipe.yaml", *flags])
+    metrics = json.loads(Path("elsewhere/validated/metrics.json").read_text())
+    assert metrics["class_counts"] == [8, 6, 4]
+    assert metrics["best"] is not None
+    (teacher,) = Path("elsewhere/teachers").iterdir()
+    assert json.loads((teacher / "metrics.json").read_text())["class_counts"] == [8, 6, 4]
 
 
 def test_a_folder_with_something_in_it_is_refused(finished):
@@ -122,15 +151,19 @@ def test_a_folder_with_something_in_it_is_refused(finished):
     assert "--resume_from_checkpoint" in done.stderr
 
 
-def test_a_finished_run_resumes_to_the_same_figures(finished):
-    """The last checkpoint of the run, in a folder of its own, gives the same report."""
-    folder = finished[0]
-    done = command(
-        "finetune.py", "recipe.yaml", "--output_dir", "out", "--alpha", "0.25", "--resume_from_checkpoint", "true",
-        cwd=folder,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert finished[1].stdout.split("expert ")[1] == done.stdout.split("expert ")[1]
+def test_a_finished_run_resumes_to_the_same_figures(finished, monkeypatch, capsys):
+    """The last checkpoint of the run, taken up again, gives the same report."""
+    monkeypatch.chdir(finished[0])
+    finetune.main(["recipe.yaml", "--output_dir=out", "--alpha=0.25", "--resume_from_checkpoint=true"])
+    assert finished[1].stdout.split("expert ")[1] == capsys.readouterr().out.split("expert ")[1]
+
+
+def test_resuming_from_nothing_says_so(tmp_path):
+    recipe = write_recipe(tmp_path)
+    with pytest.raises(CheckpointError, match="there is no checkpoint in"):
+        finetune.main([str(recipe), f"--output_dir={tmp_path / 'new'}", "--resume_from_checkpoint=true"])
+    with pytest.raises(CheckpointError, match=r"has no trainer_state\.json"):
+        finetune.main([str(recipe), f"--output_dir={tmp_path / 'new'}", f"--resume_from_checkpoint={tmp_path}"])
 
 
 def student_parser():
@@ -180,39 +213,45 @@ def test_an_unknown_key_exits_with_2_and_names_the_closest(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def broken_image(folder):
-    path = folder / "images" / "train" / "level1" / "12.png"
-    path.write_bytes(path.read_bytes()[:60])
-    return {}, str(path)
-
-
-def wrong_patch(folder):
-    return {"patch_size": 3}, "image_size 8"
-
-
-def wrong_rho(folder):
-    return {"rho": 100}, "rho"
-
-
-@pytest.mark.parametrize("fault", [broken_image, wrong_patch, wrong_rho])
-def test_faults_are_one_line_and_exit_1(tmp_path, fault):
+def test_a_broken_image_is_one_line_and_exits_with_1(tmp_path):
     images = image_tree(tmp_path / "images")
-    changes, message = fault(tmp_path)
-    done = command("finetune.py", write_recipe(tmp_path, dataset=str(images), **changes), cwd=tmp_path)
+    broken = images / "train" / "level1" / "12.png"
+    broken.write_bytes(broken.read_bytes()[:60])
+    done = command("finetune.py", write_recipe(tmp_path, dataset=str(images)), cwd=tmp_path)
     assert done.returncode == 1
     lines = [line for line in done.stderr.splitlines() if "error" in line]
     assert len(lines) == 1
     assert lines[0].startswith("error: ")
-    assert message in lines[0]
+    assert str(broken) in lines[0]
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "runs" / "recipe" / "model.safetensors").exists()
 
 
-@pytest.mark.parametrize("script", ["finetune.py", "train_teacher.py", "evaluate.py", "classify.py", "compare.py"])
-def test_help_exits_with_0(script, tmp_path):
-    done = command(script, "--help", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "usage" in done.stdout
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"teacher": "none", "patch_size": 3}, "image_size 8"),
+        ({"rho": 100}, "rho"),
+        ({"rho": 0.5}, "rho"),
+        ({"label_column": "species"}, "species"),
+        ({"group_boundaries": ["cifar10_lt"]}, "cifar10_lt"),
+        ({"dataset": "./nowhere"}, "nowhere"),
+        ({"teacher": "./nowhere"}, "cannot be loaded"),
+    ],
+)
+def test_faults_are_refused_in_one_line(tmp_path, changes, message):
+    settings = {"dataset": str(image_tree(tmp_path / "images")), "output_dir": str(tmp_path / "out"), **changes}
+    with pytest.raises(DeiTLTError, match=message) as refusal:
+        finetune.main([str(write_recipe(tmp_path, **settings))])
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("module", [finetune, train_teacher, evaluate, classify])
+def test_help_exits_with_0(module, capsys):
+    with pytest.raises(SystemExit) as end:
+        module.main(["--help"])
+    assert end.value.code == 0
+    assert "usage" in capsys.readouterr().out
 
 
 def test_every_recipe_parses():
