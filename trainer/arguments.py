@@ -108,6 +108,7 @@ class RunArguments(TrainingArguments):
         self.label_names = ["labels"]  # a teacher's forward does not name them, so Trainer cannot guess
         super().__post_init__()
         self.dataloader_pin_memory = self.dataloader_pin_memory and self.device.type == "cuda"
+        self._n_gpu = min(self._n_gpu, 1)  # one process drives one GPU; several GPUs are for accelerate launch
         if self.label_smoothing_factor:
             raise ValueError("label_smoothing_factor is not used here; set label_smoothing, which mixing applies")
         if self.drw_start_epoch is not None and not 0 <= self.drw_start_epoch <= self.num_train_epochs:

@@ -1,0 +1,53 @@
+"""The project's card is valid by itself, and refuses to be filled where it has no place."""
+
+from pathlib import Path
+
+import pytest
+from huggingface_hub import ModelCard
+
+from trainer.errors import RunError
+from trainer.model_card import SECTIONS, fill_model_card
+
+CARD = Path(__file__).parents[1] / "model_card.md"
+METRICS = {
+    "recipe": "test",
+    "class_counts": [3, 1],
+    "groups": "rule",
+    "best": None,
+    "last": {"mean": {"accuracy": 50.0, "tail": None}},
+    "model_selection": "last",
+    "seed": 0,
+    "epochs": 1.0,
+    "wall_seconds": 1.0,
+    "images_per_second": 4.0,
+    "device": "cpu",
+}
+
+
+def test_metadata_are_what_the_hub_reads():
+    card = ModelCard.load(CARD)
+    assert card.data.license == "apache-2.0"
+    assert card.data.library_name == "transformers"
+    assert card.data.pipeline_tag == "image-classification"
+    assert all(f"<!-- run: {name} -->" in card.text for name in SECTIONS)
+
+
+def test_a_card_without_a_place_is_refused():
+    from trainer.arguments import DataArguments
+
+    with pytest.raises(RunError, match="has no place <!-- run: data -->"):
+        fill_model_card("# A card", {**METRICS, "last": _report()}, (DataArguments(), DataArguments()))
+
+
+def test_an_empty_group_is_left_out_of_the_metadata():
+    from trainer.arguments import DataArguments
+
+    text = fill_model_card(CARD.read_text(), {**METRICS, "last": _report()}, (DataArguments(), DataArguments()))
+    assert [result.metric_value for result in ModelCard(text).data.eval_results] == [50.0]
+
+
+def _report():
+    from trainer.evaluation.report import METRICS as NAMES
+
+    numbers = dict.fromkeys(NAMES) | {"accuracy": 50.0}
+    return dict.fromkeys(("mean", "cls", "dist"), numbers)
