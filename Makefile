@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # One thread computes and one worker augments: more of either would fight over two cores.
 LAUNCH := $(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no \
 	--num_cpu_threads_per_process 1
-RUN ?= runs/digits_lt
+RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 # Nothing is fetched by a test or the demo: the digits come inside scikit-learn.
 export HF_HUB_OFFLINE := 1
 

@@ -81,6 +81,13 @@ class DeiTLTConfig(DeiTConfig):
             if patch <= 0 or image <= 0 or image % patch:
                 raise ValueError(f"image_size {image} is not a positive multiple of patch_size {patch}")
 
+    def validate_hidden_size(self):
+        """Refuses widths that the heads do not share evenly."""
+        if self.num_attention_heads <= 0 or self.hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}"
+            )
+
     def validate_drop_path_rate(self):
         """Refuses rates outside [0, 1); at 1 nothing of the last layer would be left."""
         if not 0 <= self.drop_path_rate < 1:

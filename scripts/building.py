@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 from datasets import DatasetDict, disable_progress_bars
-from transformers.trainer_utils import get_last_checkpoint
 
 from trainer.arguments import DataArguments, RunArguments
+from trainer.checkpoints import last_complete_checkpoint
 from trainer.data import check_dataset, class_counts, load_long_tailed, stratified_split
 from trainer.errors import CheckpointError, DataError, RunError
 from trainer.evaluation import head_mid_tail
@@ -33,7 +33,8 @@ def load_splits(data: DataArguments, args: RunArguments, validation: bool = Fals
     try:
         with args.main_process_first(desc="loading the data"):
             splits = _read_splits(data)
-            check_dataset(splits, decode_images=data.check_images and args.should_save)
+            decode = data.check_images and args.should_save
+            check_dataset(splits, decode, num_workers=max(1, args.dataloader_num_workers))
             if validation:
                 train, held_out = stratified_split(splits["train"], data.validation_fraction, seed=data.split_seed)
                 splits = DatasetDict(train=train, validation=held_out, test=splits["test"])
@@ -58,22 +59,30 @@ def _read_splits(data: DataArguments) -> DatasetDict:
 
 
 def prepare_output_folder(args: RunArguments) -> str | None:
-    """Refuse a folder with something in it unless the run resumes; return the checkpoint to resume from, or None."""
-    folder = Path(args.output_dir)
-    checkpoint = args.resume_from_checkpoint
-    if checkpoint is None or checkpoint.lower() == "false":
-        if folder.is_dir() and any(folder.iterdir()):
-            raise RunError(
-                f"output folder {folder} is not empty; go on with --resume_from_checkpoint true, or name another "
-                "--output_dir"
-            )
-        checkpoint = None
-    elif checkpoint.lower() == "true":
-        checkpoint = get_last_checkpoint(folder) if folder.is_dir() else None
-        if checkpoint is None:
-            raise CheckpointError(f"there is no checkpoint in {folder}; remove the folder and start the run anew")
-    elif not Path(checkpoint, "trainer_state.json").is_file():
-        raise CheckpointError(f"{checkpoint} is not a checkpoint: it has no trainer_state.json")
+    """Refuse a folder with something in it unless the run resumes.
+
+    Returns:
+        The checkpoint to resume from, or None for a run that starts: also for one that was cut off before its first
+        checkpoint and resumes.
+    """
+    folder, asked = Path(args.output_dir), (args.resume_from_checkpoint or "false").lower()
+    checkpoint = None
+    if asked == "true":
+        if not folder.is_dir():
+            raise CheckpointError(f"there is no run in {folder} to resume; leave --resume_from_checkpoint out")
+        if (folder / "metrics.json").is_file():
+            raise RunError(f"the run in {folder} is complete; name another --output_dir for a new one")
+        checkpoint = last_complete_checkpoint(folder)
+    elif asked != "false":
+        checkpoint = args.resume_from_checkpoint
+        if not Path(checkpoint, "trainer_state.json").is_file():
+            raise CheckpointError(f"{checkpoint} is not a complete checkpoint: it has no trainer_state.json")
+    ours = asked == "true" or (checkpoint is not None and Path(checkpoint).resolve().parent == folder.resolve())
+    if not ours and folder.is_dir() and any(folder.iterdir()):
+        raise RunError(
+            f"output folder {folder} is not empty; go on with --resume_from_checkpoint true, or name another "
+            "--output_dir"
+        )
     PartialState().wait_for_everyone()  # no rank may write before every rank has looked
     folder.mkdir(parents=True, exist_ok=True)
     return checkpoint

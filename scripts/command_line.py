@@ -60,7 +60,7 @@ class RecipeParser(HfArgumentParser):
             self.error(f"there is no recipe {path}; those in scripts/recipes are {known}")
         try:
             settings = yaml.safe_load(path.read_text()) or {}
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
             self.error(f"{path} is not valid YAML: {' '.join(str(error).split())}")
         if not isinstance(settings, dict):
             self.error(f"{path} must hold `key: value` lines")

@@ -14,9 +14,9 @@ from building import device_in_words, write_json
 from command_line import run
 from transformers import AutoImageProcessor
 
-from modeling_deit_lt import DeiTLTForImageClassification
 from trainer.arguments import DataArguments, DistillationArguments
 from trainer.augmentation import EvaluationImages
+from trainer.checkpoints import load_student
 from trainer.data import check_images, check_labels, load_long_tailed
 from trainer.errors import CheckpointError, DataError
 from trainer.evaluation import format_report, group_rule
@@ -25,7 +25,12 @@ from trainer.trainer import DeiTLTTrainer
 
 def main(arguments: list[str]) -> None:
     """Load, test, print, write."""
-    flags = parser().parse_args(arguments)
+    command = parser()
+    flags = command.parse_args(arguments)
+    if flags.batch_size < 1:
+        command.error(f"--batch_size must be at least 1, got {flags.batch_size}")
+    if flags.output and not flags.output.parent.is_dir():
+        command.error(f"--output: there is no folder {flags.output.parent}")
     model, processor = load_model(flags.model)
     test = load_test_split(flags, model.config.id2label)
     args = DistillationArguments(
@@ -56,6 +61,8 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--image_column", help="the only image column if not given")
     result.add_argument("--label_column", help="the only label column if not given")
     result.add_argument("--config_name", help="configuration of a Hub data set")
+    result.add_argument("--test_fraction", type=float, help="as in a recipe; that of the model's run if not given")
+    result.add_argument("--split_seed", type=int, help="as in a recipe; that of the model's run if not given")
     result.add_argument("--group_boundaries", nargs="+", help="as in a recipe; those of the model's run if not given")
     result.add_argument("--batch_size", type=int, default=64, help="images per rank (default: 64)")
     result.add_argument("--use_cpu", action="store_true", help="do not use an accelerator")
@@ -67,18 +74,30 @@ def load_model(folder: str):
     """A model folder's model and image processor."""
     if not Path(folder, "config.json").is_file():
         raise CheckpointError(f"{folder} is not a model folder: it has no config.json")
+    model = load_student(folder)
     try:
-        model = DeiTLTForImageClassification.from_pretrained(folder)
         return model, AutoImageProcessor.from_pretrained(folder)
     except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(f"{folder} cannot be loaded ({reason}); give a folder written by finetune.py") from error
+        raise CheckpointError(f"{folder} has no image processor; give a folder written by finetune.py") from error
+
+
+def settings_of_the_run(folder: str) -> dict:
+    """What finetune.py wrote down of the run that made this model; nothing for a folder from elsewhere."""
+    file = Path(folder, "metrics.json")
+    return json.loads(file.read_text()) if file.is_file() else {}
 
 
 def load_test_split(flags: argparse.Namespace, id2label: dict[int, str]):
     """The test split, checked, with the model's classes in the model's order."""
-    columns = {"image_column": flags.image_column, "label_column": flags.label_column}
-    test = load_long_tailed(flags.data, config_name=flags.config_name, **columns)["test"]
+    run = settings_of_the_run(flags.model).get("data", {})
+    test = load_long_tailed(
+        flags.data,
+        config_name=flags.config_name,
+        image_column=flags.image_column,
+        label_column=flags.label_column,
+        test_fraction=run.get("test_fraction", 0.0) if flags.test_fraction is None else flags.test_fraction,
+        seed=run.get("split_seed", 0) if flags.split_seed is None else flags.split_seed,
+    )["test"]
     names, known = test.features["label"].names, [id2label[index] for index in range(len(id2label))]
     if names != known:
         differing = next((pair for pair in zip(names, known, strict=False) if pair[0] != pair[1]), None)
@@ -93,9 +112,9 @@ def load_test_split(flags: argparse.Namespace, id2label: dict[int, str]):
 
 def group_boundaries(flags: argparse.Namespace):
     """The boundaries that were given, or those of the run that made the model, or None for thirds."""
-    given, file = flags.group_boundaries, Path(flags.model, "metrics.json")
-    if given is None and file.is_file():
-        given = json.loads(file.read_text()).get("group_boundaries")
+    given = flags.group_boundaries
+    if given is None:
+        given = settings_of_the_run(flags.model).get("group_boundaries")
     try:
         return DataArguments(group_boundaries=given or []).boundaries
     except ValueError as error:

@@ -5,9 +5,10 @@ Everything from a long-tailed data set to a report and a model folder that `pipe
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-from building import device_in_words, load_splits, prepare_output_folder
+from building import data_facts, device_in_words, load_splits, prepare_output_folder
 from command_line import RecipeParser, run
 from huggingface_hub.errors import StrictDataclassError
 from printing import banner, final_table, next_steps
@@ -40,6 +41,7 @@ def main(arguments: list[str]) -> None:
         "class_counts": counts.tolist(),
         "groups": group_rule(counts, data.boundaries),
         "group_boundaries": data.group_boundaries,
+        "data": data_facts(data),
         "teacher": None,
     }
     teacher = None
@@ -65,11 +67,13 @@ def main(arguments: list[str]) -> None:
     output = trainer.train(resume_from_checkpoint=checkpoint)
     reports, prediction = trainer.evaluate_weights(EvaluationImages(splits["test"], processor))
     trainer.save_model()
+    seconds, steps = output.metrics["train_runtime"], trainer.state.global_step - trained_steps(checkpoint)
     metrics = {
         **facts,
         **reports,
-        "wall_seconds": round(output.metrics["train_runtime"], 1),
-        "images_per_second": round(output.metrics["train_samples_per_second"], 1),
+        "resumed_from_step": trained_steps(checkpoint),
+        "wall_seconds": round(seconds, 1),  # of this process, as the images per second
+        "images_per_second": round(len(images) * args.num_train_epochs * steps / trainer.state.max_steps / seconds, 1),
         "device": device_in_words(args.device),
         "recipe": recipe.stem,
         "seed": args.seed,
@@ -99,7 +103,15 @@ def build_student(model_args: ModelArguments, names: list[str], counts, seed: in
         raise RunError(f"student: {error.__cause__ or error}") from error
     config._attn_implementation = attention
     set_seed(seed)
-    return DeiTLTForImageClassification(config)
+    try:
+        return DeiTLTForImageClassification(config)
+    except (ValueError, ImportError) as error:  # an attention that is not known, or not installed
+        raise RunError(f"student with {attention} attention: {' '.join(str(error).split())}") from error
+
+
+def trained_steps(checkpoint: str | None) -> int:
+    """Optimiser steps that a checkpoint has behind it."""
+    return json.loads(Path(checkpoint, "trainer_state.json").read_text())["global_step"] if checkpoint else 0
 
 
 if __name__ == "__main__":

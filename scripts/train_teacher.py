@@ -10,9 +10,10 @@ from pathlib import Path
 from building import data_facts, load_splits, prepare_output_folder
 from command_line import RecipeParser, run
 from datasets import DatasetDict
-from transformers.trainer_utils import get_last_checkpoint
 
 from trainer.arguments import DataArguments, DistillationArguments, TeacherArguments
+from trainer.checkpoints import last_complete_checkpoint
+from trainer.data import class_counts
 from trainer.errors import RunError
 from trainer.evaluation import format_report, group_rule
 from trainer.teachers import is_complete, train_teacher
@@ -23,7 +24,7 @@ def main(arguments: list[str]) -> None:
     _, data, args = RecipeParser((DataArguments, TeacherArguments), __doc__, runs="runs/teachers").parse(arguments)
     checkpoint = prepare_output_folder(args)
     splits = load_splits(data, args)
-    metrics = train_teacher(args, splits, data.boundaries, data_facts(data), checkpoint)
+    metrics = train_teacher(args, splits, data.boundaries, {"data": data_facts(data)}, checkpoint)
     if args.should_log:
         print(format_report({"teacher": metrics["teacher"]}, group_rule(metrics["class_counts"], data.boundaries)))
         print(f"The teacher is in {args.output_dir}. A student takes it with --teacher {args.output_dir}")
@@ -54,19 +55,22 @@ def teacher_from_recipe(
     taken_over = ("seed", "use_cpu", "bf16", "fp16", "disable_tqdm", "dataloader_num_workers")
     flags = [f"--{key}={getattr(args, key)}" for key in taken_over]
     _, _, own = RecipeParser((DataArguments, TeacherArguments), __doc__).parse([str(path), *flags])
-    facts = data_facts(data)
-    identity = {**facts, "seed": own.seed, "recipe": path.read_text(), "images": len(splits["train"])}
-    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+    facts = {"data": data_facts(data), "seed": own.seed, "class_counts": class_counts(splits["train"]).tolist()}
+    everything = json.dumps({**facts, "recipe": path.read_text()}, sort_keys=True)
+    digest = hashlib.sha256(everything.encode()).hexdigest()[:8]
     folder = args.teacher_output_dir or str(Path(args.output_dir).parent / "teachers" / f"{path.stem}-{digest}")
     if is_complete(Path(folder)):
         metrics = json.loads(Path(folder, "metrics.json").read_text())
-        if metrics["data"] != facts:
-            raise RunError(f"the teacher in {folder} was trained on other data; name another --teacher_output_dir")
+        if metrics.get("digest") != digest:
+            raise RunError(
+                f"the teacher in {folder} comes from other images or another recipe; name another "
+                f"--teacher_output_dir, or take it as it is with --teacher {folder}"
+            )
         return folder, metrics["teacher"]
     if args.should_log:
         print(f"Training the teacher {path.stem} in {folder}", flush=True)
-    checkpoint = get_last_checkpoint(folder) if Path(folder).is_dir() else None  # of a run that was cut off
-    metrics = train_teacher(replace(own, output_dir=folder), splits, data.boundaries, facts, checkpoint)
+    own, checkpoint = replace(own, output_dir=folder), last_complete_checkpoint(folder)  # of a run that was cut off
+    metrics = train_teacher(own, splits, data.boundaries, {**facts, "digest": digest}, checkpoint)
     return folder, metrics["teacher"]
 
 

@@ -22,7 +22,7 @@ def test_from_python(tmp_path, monkeypatch):
     train, use = re.findall(r"```python\n(.*?)```", README, re.S)
     for long, short in (
         ('"small"', '"tiny", image_size=32'),
-        ("num_train_epochs=600, drw_start_epoch=540", "num_train_epochs=1, drw_start_epoch=0, use_cpu=True"),
+        ("num_train_epochs=600, drw_start_epoch=540", "num_train_epochs=6, drw_start_epoch=5, use_cpu=True"),
         ("224", "32"),
     ):
         assert long in train

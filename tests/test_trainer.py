@@ -13,6 +13,7 @@ from torch import nn
 from transformers import Trainer, TrainingArguments
 
 from trainer.augmentation import BatchMixing, EvaluationImages, image_processor
+from trainer.checkpoints import last_complete_checkpoint, load_student
 from trainer.errors import CheckpointError, DataError, RunError
 from trainer.reweighting import effective_number_weights
 from trainer.teachers import Teacher
@@ -110,9 +111,7 @@ def test_the_logged_parts_make_the_loss(tmp_path):
         assert row["loss"] == pytest.approx(0.7 * row["loss_cls"] + 0.3 * row["loss_dist"], rel=1e-4)
         assert 0 <= row["teacher_agreement"] <= 1
         assert -1 <= row["cls_dist_cosine"] <= 1
-    assert [row["drw"] for row in rows] == [0] * 3 + [
-        1
-    ] * 5  # a log at the end of an epoch already belongs to the next
+    assert [row["drw"] for row in rows] == [0] * 4 + [1] * 4
     assert any(row["teacher_agreement"] not in (0.0, 1.0) for row in rows)
 
 
@@ -236,6 +235,52 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path, stop):
     assert torch.equal(*averages)
 
 
+def test_the_average_is_found_beside_the_checkpoint_that_is_named(tmp_path):
+    """Not in the output folder of the new run."""
+    shared = {"num_train_epochs": 3, "save_strategy": "epoch", "save_total_limit": 10}
+    whole = train(tmp_path / "whole", **shared)
+    resumed = train(tmp_path / "other", resume=str(tmp_path / "whole" / "checkpoint-8"), **shared)
+    assert torch.equal(*(weights(t.ema_callback.ema.module) for t in (whole, resumed)))
+
+
+def test_a_checkpoint_that_was_cut_off_is_passed_over(tmp_path):
+    train(tmp_path, save_strategy="epoch", num_train_epochs=3, save_total_limit=10)
+    assert last_complete_checkpoint(tmp_path) == str(tmp_path / "checkpoint-12")
+    (tmp_path / "checkpoint-12" / "trainer_state.json").write_text('{"global_st')
+    assert last_complete_checkpoint(tmp_path) == str(tmp_path / "checkpoint-8")
+    (tmp_path / "checkpoint-8" / "trainer_state.json").unlink()
+    assert last_complete_checkpoint(tmp_path) == str(tmp_path / "checkpoint-4")
+    assert (tmp_path / "checkpoint-4" / "ema.safetensors").is_file()
+    assert last_complete_checkpoint(tmp_path / "nowhere") is None
+
+
+def test_a_history_line_that_was_cut_off_is_dropped(tmp_path):
+    train(tmp_path, save_strategy="epoch", num_train_epochs=2)
+    with (tmp_path / "history.jsonl").open("a") as file:
+        file.write('{"step": 3, "lo')
+    train(tmp_path, save_strategy="epoch", num_train_epochs=2, resume=str(tmp_path / "checkpoint-4"))
+    assert [row["step"] for row in history(tmp_path)] == [1, 2, 3, 4, 5, 6, 7, 8, 8]
+
+
+def test_only_complete_students_are_loaded(tmp_path):
+    from timm import create_model
+    from timm.models import save_for_hf
+
+    save_for_hf(create_model("resnet8_cifar", num_classes=3), tmp_path / "teacher", safe_serialization=True)
+    with pytest.raises(CheckpointError, match="holds a timm model"):
+        load_student(tmp_path / "teacher")
+    student = tiny_student()
+    student.save_pretrained(tmp_path / "student")
+    assert torch.equal(weights(load_student(tmp_path / "student")), weights(student))
+    partial = {name: tensor for name, tensor in student.state_dict().items() if "cls_classifier" not in name}
+    student.save_pretrained(tmp_path / "student", state_dict=partial)
+    with pytest.raises(CheckpointError, match="does not hold the weights"):
+        load_student(tmp_path / "student")
+    (tmp_path / "student" / "model.safetensors").write_bytes(b"not weights")
+    with pytest.raises(CheckpointError, match="cannot be loaded"):
+        load_student(tmp_path / "student")
+
+
 def test_a_foreign_checkpoint_is_refused(tmp_path):
     train(tmp_path, model=tiny_student(hidden_size=32), save_strategy="epoch", num_train_epochs=1)
     with pytest.raises(CheckpointError, match="does not hold the weights"):
@@ -295,8 +340,32 @@ def test_wrong_settings_are_refused(tmp_path):
         train(tmp_path, per_device_train_batch_size=64, dataloader_drop_last=True)
     with pytest.raises(ValueError, match="label_smoothing"):
         arguments(tmp_path, label_smoothing_factor=0.1)
-    with pytest.raises(ValueError, match="drw_start_epoch 5 lies outside"):
-        arguments(tmp_path, drw_start_epoch=5)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"drw_start_epoch": 5}, "drw_start_epoch 5 lies outside"),
+        ({"alpha": 2}, r"alpha must lie in \[0, 1\], got 2"),
+        ({"temperature": 0.0}, "temperature"),
+        ({"drw_beta": 1.0}, "drw_beta"),
+        ({"base_learning_rate": 0.0}, "base_learning_rate"),
+        ({"num_train_epochs": 0}, "num_train_epochs"),
+        ({"crop_ratio": 0.0}, "crop_ratio"),
+        ({"label_smoothing": 2.0}, "label_smoothing"),
+        ({"ema_decay": 1.5}, "ema_decay"),
+        ({"mixup_alpha": -1.0}, "mixup_alpha"),
+        ({"repeats": 0}, "repeats"),
+        ({"seed": -1}, "seed"),
+        ({"max_steps": 3}, "max_steps is not used"),
+        ({"warmup_epochs": 2}, "must be fewer than num_train_epochs"),
+        ({"eval_strategy": "epoch"}, "set model_selection"),
+        ({"model_selection": "validation"}, "set save_strategy"),
+    ],
+)
+def test_settings_out_of_range_are_refused(tmp_path, setting, message):
+    with pytest.raises(ValueError, match=message):
+        arguments(tmp_path, **setting)
 
 
 def test_a_smaller_set_than_a_batch_and_an_odd_one_train(tmp_path):

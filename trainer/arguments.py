@@ -15,6 +15,19 @@ def setting(default, text: str, **metadata):
     return field(default=default, metadata=metadata)
 
 
+def check_ranges(arguments, ranges: dict[str, str]) -> None:
+    """Refuse a setting outside its interval, such as "[0, 1)"; None is left to who allows it."""
+    for name, interval in ranges.items():
+        value = getattr(arguments, name)
+        low, high = (float(bound) for bound in interval[1:-1].split(","))
+        if value is None:
+            continue
+        above = value >= low if interval[0] == "[" else value > low
+        below = value <= high if interval[-1] == "]" else value < high
+        if not (above and below):
+            raise ValueError(f"{name} must lie in {interval}, got {value}")
+
+
 @dataclass
 class ModelArguments:
     """The student's architecture."""
@@ -102,11 +115,22 @@ class RunArguments(TrainingArguments):
     drw_start_epoch: int | None = setting(
         None, "Epoch (0-based) from which classes are re-weighted; not given, or the last: never."
     )
+    warmup_epochs: float = setting(5.0, "Epochs of linear warm-up.")
     drw_beta: float = setting(0.9999, "Beta of the effective-number weights.")
 
     def __post_init__(self):
+        check_ranges(self, {"num_train_epochs": "(0, inf)", "crop_ratio": "(0, 1]", "drw_beta": "[0, 1)"})
+        check_ranges(self, {"seed": "[0, inf)", "warmup_epochs": "[0, inf)"})
+        if self.max_steps > 0:
+            raise ValueError("max_steps is not used here; set num_train_epochs, which the schedule and DRW follow")
+        if self.warmup_epochs >= self.num_train_epochs:
+            raise ValueError(
+                f"warmup_epochs {self.warmup_epochs:g} must be fewer than num_train_epochs {self.num_train_epochs:g}"
+            )
+        self.warmup_steps = self.warmup_epochs / self.num_train_epochs
         self.label_names = ["labels"]  # a teacher's forward does not name them, so Trainer cannot guess
         super().__post_init__()
+        self.accelerator_config.non_blocking = True  # else each batch's copy waits for the step before it
         self.dataloader_pin_memory = self.dataloader_pin_memory and self.device.type == "cuda"
         self._n_gpu = min(self._n_gpu, 1)  # one process drives one GPU; several GPUs are for accelerate launch
         if self.label_smoothing_factor:
@@ -118,6 +142,10 @@ class RunArguments(TrainingArguments):
         if self.dataloader_num_workers:
             self.dataloader_persistent_workers = True  # starting them anew costs more than a small epoch
 
+    def in_drw(self, epoch: float | None) -> bool:
+        """Whether an epoch (a fraction counts as begun) lies in the deferred re-weighting stage."""
+        return self.drw_start_epoch is not None and (epoch or 0) >= self.drw_start_epoch
+
     @property
     def global_batch_size(self) -> int:
         """Images per optimiser step over all ranks and accumulation steps."""
@@ -128,11 +156,11 @@ class RunArguments(TrainingArguments):
 class DistillationArguments(RunArguments):
     """The student's training: DeiT-LT's settings as defaults (CVPR 2024, arXiv 2404.02900, and its official code)."""
 
+    num_train_epochs: float = setting(1200, "Epochs.")
     base_learning_rate: float = setting(5e-4, "Learning rate per 512 images of the global batch.")
     paper_learning_rate_rule: bool = setting(False, "Leave accumulation out of the global batch, as the paper's code.")
     min_learning_rate: float = setting(1e-5, "Floor of the cosine; not scaled.")
     warmup_learning_rate: float = setting(1e-6, "Learning rate at the start of the warm-up; not scaled.")
-    warmup_epochs: float = setting(5.0, "Epochs of linear warm-up.")
     weight_decay: float = setting(0.05, "AdamW's; none on tokens, position embeddings, biases and norms.")
     lr_scheduler_type: str = setting("cosine_warmup_with_min_lr", "Cosine with warm-up and floor.")
     alpha: float = setting(0.5, "Share of the DIST loss.")
@@ -167,7 +195,13 @@ class DistillationArguments(RunArguments):
     def __post_init__(self):
         if self.teacher is not None and self.teacher.lower() == "none":
             self.teacher = None
-        self.warmup_steps = min(self.warmup_epochs / self.num_train_epochs, 0.999)
+        check_ranges(self, {"base_learning_rate": "(0, inf)", "alpha": "[0, 1]", "temperature": "(0, inf)"})
+        check_ranges(self, {"label_smoothing": "[0, 1)", "mixing_probability": "[0, 1]", "ema_decay": "[0, 1)"})
+        check_ranges(self, {"mixup_alpha": "[0, inf)", "cutmix_alpha": "[0, inf)", "repeats": "[1, inf)"})
+        if self.model_selection == "last" and self.eval_strategy != "no":
+            raise ValueError("evaluation during training needs images: set model_selection to validation or paper")
+        if self.model_selection != "last" and self.save_strategy == "no":
+            raise ValueError(f"model_selection {self.model_selection} chooses among checkpoints: set save_strategy")
         if self.model_selection != "last":
             self.eval_strategy = self.save_strategy
             self.eval_steps = self.save_steps
@@ -176,16 +210,18 @@ class DistillationArguments(RunArguments):
         super().__post_init__()
         accumulation = 1 if self.paper_learning_rate_rule else self.gradient_accumulation_steps
         self.learning_rate = self.base_learning_rate * self.train_batch_size * accumulation * self.world_size / 512
-        self.lr_scheduler_kwargs = {
-            "min_lr": min(self.min_learning_rate, self.learning_rate),
-            "warmup_lr_rate": min(self.warmup_learning_rate / self.learning_rate, 1.0),
-        }
+        if self.lr_scheduler_type == "cosine_warmup_with_min_lr":
+            self.lr_scheduler_kwargs = {
+                "min_lr": min(self.min_learning_rate, self.learning_rate),
+                "warmup_lr_rate": min(self.warmup_learning_rate / self.learning_rate, 1.0),
+            }
 
 
 @dataclass
 class TeacherArguments(RunArguments):
     """The teacher's training: LDAM-DRW's settings for CIFAR as defaults (Cao et al., NeurIPS 2019)."""
 
+    num_train_epochs: float = setting(200, "Epochs.")
     architecture: str = setting("resnet32_cifar", "A timm model name; resnet8/20/32/56_cifar are ours.")
     image_size: int = setting(32, "Side of the teacher's input in pixels.")
     loss: str = setting("ldam", "Loss; ldam trains a cosine classifier.", choices=["cross_entropy", "ldam"])
@@ -193,7 +229,6 @@ class TeacherArguments(RunArguments):
     learning_rate: float = setting(0.1, "Learning rate of SGD, not scaled with the batch.")
     momentum: float = setting(0.9, "Momentum of SGD.")
     weight_decay: float = setting(2e-4, "Weight decay of SGD, on every parameter.")
-    warmup_epochs: float = setting(5.0, "Epochs of linear warm-up.")
     lr_milestones: list[int] = setting(
         [], "Epochs after which the rate is multiplied by lr_decay; none: a cosine to 0."
     )
@@ -201,7 +236,3 @@ class TeacherArguments(RunArguments):
     lr_scheduler_type: str = setting("cosine", "Schedule where there are no milestones.")
     train_transform: str = setting("crop_flip", "Training transform.", choices=["paper", "crop_flip", "affine"])
     crop_ratio: float = setting(1.0, "Share of the short side that evaluation keeps.")
-
-    def __post_init__(self):
-        self.warmup_steps = min(self.warmup_epochs / self.num_train_epochs, 0.999)
-        super().__post_init__()

@@ -31,12 +31,13 @@ class EmaCallback(TrainerCallback):
     def __init__(self, decay: float):
         self.decay = decay
         self.ema: ModelEmaV3 | None = None
+        self.resume_from: str | None = None
 
     def on_train_begin(self, args, state, control, model: nn.Module = None, **kwargs):
         """Start from the model's weights, or from the checkpoint that the run resumes."""
         self.ema = ModelEmaV3(model, decay=self.decay, use_warmup=True)
-        if state.global_step:
-            file = Path(args.output_dir, f"checkpoint-{state.global_step}", EMA_FILE)
+        if self.resume_from is not None:
+            file = Path(self.resume_from, EMA_FILE)
             if not file.is_file():
                 raise CheckpointError(f"{file} is missing, so the weight average cannot go on; set --ema_decay 0")
             self.ema.module.load_state_dict(load_file(file))
@@ -45,11 +46,9 @@ class EmaCallback(TrainerCallback):
         """Average after each optimiser step."""
         self.ema.update(model, step=state.global_step)
 
-    def on_save(self, args, state, control, **kwargs):
-        """Write the average into the checkpoint that Trainer has just written."""
-        if args.should_save:
-            folder = Path(args.output_dir, f"checkpoint-{state.global_step}")
-            save_file(self.ema.module.state_dict(), folder / EMA_FILE)
+    def save(self, folder: str) -> None:
+        """Write the average into a checkpoint."""
+        save_file(self.ema.module.state_dict(), Path(folder, EMA_FILE))
 
     @contextmanager
     def applied_to(self, model: nn.Module) -> Iterator[None]:
@@ -70,7 +69,7 @@ class HistoryCallback(TrainerCallback):
         if state.is_world_process_zero:
             path = self._path(args)
             lines = path.read_text().splitlines(keepends=True) if path.is_file() and state.global_step else []
-            path.write_text("".join(line for line in lines if json.loads(line)["step"] <= state.global_step))
+            path.write_text("".join(line for line in lines if _step_of(line) <= state.global_step))
 
     def on_log(self, args, state, control, logs: dict | None = None, **kwargs):
         """Write one line."""
@@ -83,3 +82,11 @@ class HistoryCallback(TrainerCallback):
         path = Path(args.output_dir, HISTORY_FILE)
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
+
+
+def _step_of(line: str) -> float:
+    """The step of a history line; infinity for one that was cut off while it was written."""
+    try:
+        return json.loads(line)["step"]
+    except ValueError:
+        return float("inf")

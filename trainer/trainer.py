@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.data import Dataset as TorchDataset
 from transformers import Trainer
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from modeling_deit_lt import NO_WEIGHT_DECAY
 from trainer.arguments import DistillationArguments
 from trainer.augmentation import BatchMixing, TrainingImages, TrainingSampler
 from trainer.callbacks import EmaCallback, HistoryCallback
+from trainer.checkpoints import load_student
 from trainer.errors import CheckpointError, DataError, RunError
 from trainer.evaluation import expert_report
 from trainer.losses import DistillationLoss
@@ -70,7 +72,7 @@ class DeiTLTTrainer(Trainer):
         weights = effective_number_weights(counts, args.drw_beta)
         self.drw_loss = DistillationLoss(*loss_args, class_weights=weights).to(args.device)
         self._parts = torch.zeros(len(LOSS_PARTS), device=args.device)
-        self._batches = 0
+        self._batches = self._drw_batches = 0
         # CLS and DIST token after the final LayerNorm, for their cosine; asking for hidden states would copy them all.
         self._tokens = _keep_tokens(model.deit.layernorm)
         self.ema_callback = EmaCallback(args.ema_decay) if args.ema_decay else None
@@ -82,23 +84,18 @@ class DeiTLTTrainer(Trainer):
                 "lower the batch size or unset dataloader_drop_last"
             )
 
-    @property
-    def in_drw(self) -> bool:
-        """Whether the current epoch lies in the deferred re-weighting stage."""
-        start = self.args.drw_start_epoch
-        return start is not None and (self.state.epoch or 0) >= start
-
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """The DeiT-LT loss in training; in evaluation the model's own, the mean of both experts' cross-entropies."""
         if not model.training:
             outputs = model(**inputs)
             return (outputs.loss, outputs) if return_outputs else outputs.loss
         images, labels = inputs["pixel_values"], inputs["labels"]
-        if not self.in_drw or self.args.drw_mixing:
+        in_drw = self.args.in_drw(self.state.epoch)
+        if not in_drw or self.args.drw_mixing:
             images, labels = self.mixing(images, labels, self.state.global_step, self._micro_step())
         outputs = model(pixel_values=images)
         teacher_logits = self._teacher_logits(images)
-        criterion = self.drw_loss if self.in_drw else self.distillation_loss
+        criterion = self.drw_loss if in_drw else self.distillation_loss
         loss = criterion(outputs.cls_logits, outputs.distillation_logits, labels, teacher_logits)
         self._add_parts(loss, labels, teacher_logits)
         return (loss.loss, outputs) if return_outputs else loss.loss
@@ -130,6 +127,7 @@ class DeiTLTTrainer(Trainer):
             ]
         )
         self._batches += 1
+        self._drw_batches += self.args.in_drw(self.state.epoch)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the means of the loss parts since the last log, over all ranks; stop if the loss is not finite."""
@@ -138,9 +136,9 @@ class DeiTLTTrainer(Trainer):
             logs.update(zip(LOSS_PARTS, means, strict=True))
             if self.teacher is None:
                 del logs["teacher_agreement"]
-            logs["drw"] = int(self.in_drw)
+            logs["drw"] = self._drw_batches / self._batches
             self._parts.zero_()
-            self._batches = 0
+            self._batches = self._drw_batches = 0
         super().log(logs, start_time)
         if not math.isfinite(logs.get("loss", 0.0)):
             raise RunError(
@@ -161,6 +159,8 @@ class DeiTLTTrainer(Trainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         """Load weights with from_pretrained's translation of names; Trainer's own would leave the encoder as it is."""
+        if self.ema_callback is not None:
+            self.ema_callback.resume_from = resume_from_checkpoint
         if self.is_fsdp_enabled:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
         else:
@@ -168,12 +168,15 @@ class DeiTLTTrainer(Trainer):
 
     def _load_weights(self, folder: str, model: nn.Module) -> None:
         try:
-            loaded, info = type(self.model).from_pretrained(folder, output_loading_info=True)
-            if info["missing_keys"] or info["unexpected_keys"]:
-                raise RuntimeError("names differ")
-            model.load_state_dict(loaded.state_dict())
-        except (OSError, RuntimeError, SafetensorError) as error:  # RuntimeError: torch's word for shapes that differ
+            model.load_state_dict(load_student(folder).state_dict())
+        except RuntimeError as error:  # torch's word for shapes that differ
             raise CheckpointError(f"{folder} does not hold the weights of this model; name another one") from error
+
+    def _save(self, output_dir: str | None = None, state_dict=None) -> None:
+        """Save, and put the weight average into a checkpoint before Trainer calls that complete."""
+        super()._save(output_dir, state_dict)
+        if self.ema_callback is not None and Path(output_dir or "").name.startswith(PREFIX_CHECKPOINT_DIR):
+            self.ema_callback.save(output_dir)
 
     def evaluate_weights(self, test_dataset: TorchDataset) -> tuple[dict[str, dict], dict]:
         """Test the last weights, their average, and the best by `model_selection`; the model keeps the selected ones.
@@ -220,7 +223,8 @@ def _keep_tokens(layernorm: nn.Module) -> dict[str, Tensor]:
     kept = {}
 
     def hook(module: nn.Module, inputs: tuple, tokens: Tensor) -> None:
-        kept["last"] = tokens[:, :2].detach()
+        if module.training:
+            kept["last"] = tokens[:, :2].detach().clone()  # a view would keep all tokens in memory
 
     layernorm.register_forward_hook(hook)
     return kept

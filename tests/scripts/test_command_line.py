@@ -1,6 +1,7 @@
 """The commands as a user types them: some in a process of their own, the rest in this one to save its start."""
 
 import json
+import shutil
 from pathlib import Path
 
 import classify
@@ -9,12 +10,13 @@ import finetune
 import numpy as np
 import pytest
 import train_teacher
+from building import prepare_output_folder
 from command_line import RecipeParser
 from helpers import SCRIPTS, command, image_tree, write_recipe
 from PIL import Image
 
 from trainer.arguments import DataArguments, DistillationArguments, ModelArguments, TeacherArguments
-from trainer.errors import CheckpointError, DataError, DeiTLTError
+from trainer.errors import CheckpointError, DataError, DeiTLTError, RunError
 
 
 @pytest.fixture(scope="module")
@@ -154,16 +156,40 @@ def test_a_folder_with_something_in_it_is_refused(finished):
 def test_a_finished_run_resumes_to_the_same_figures(finished, monkeypatch, capsys):
     """The last checkpoint of the run, taken up again, gives the same report."""
     monkeypatch.chdir(finished[0])
-    finetune.main(["recipe.yaml", "--output_dir=out", "--alpha=0.25", "--resume_from_checkpoint=true"])
-    assert finished[1].stdout.split("expert ")[1] == capsys.readouterr().out.split("expert ")[1]
+    shutil.copytree("out", "resumed")
+    words = ["recipe.yaml", "--output_dir=resumed", "--alpha=0.25", "--resume_from_checkpoint=true"]
+    with pytest.raises(RunError, match="the run in resumed is complete"):
+        finetune.main(words)
+    Path("resumed/metrics.json").unlink()
+    Path("resumed/checkpoint-12/trainer_state.json").unlink()  # killed while it was saved
+    finetune.main(words)
+    assert json.loads(Path("resumed/metrics.json").read_text())["resumed_from_step"] == 11
+    tables = [
+        text.split("expert ")[1].split("The model is")[0] for text in (finished[1].stdout, capsys.readouterr().out)
+    ]
+    assert tables[0] == tables[1]
 
 
 def test_resuming_from_nothing_says_so(tmp_path):
     recipe = write_recipe(tmp_path)
-    with pytest.raises(CheckpointError, match="there is no checkpoint in"):
+    with pytest.raises(CheckpointError, match=r"there is no run in .*new to resume"):
         finetune.main([str(recipe), f"--output_dir={tmp_path / 'new'}", "--resume_from_checkpoint=true"])
     with pytest.raises(CheckpointError, match=r"has no trainer_state\.json"):
         finetune.main([str(recipe), f"--output_dir={tmp_path / 'new'}", f"--resume_from_checkpoint={tmp_path}"])
+
+
+def test_a_run_cut_off_before_its_first_checkpoint_starts_anew(tmp_path):
+    args = DistillationArguments(output_dir=str(tmp_path), resume_from_checkpoint="true", use_cpu=True)
+    (tmp_path / "history.jsonl").write_text("{}")
+    assert prepare_output_folder(args) is None
+
+
+def test_a_teacher_of_other_images_is_not_reused(finished, monkeypatch):
+    monkeypatch.chdir(finished[0])
+    (teacher,) = Path("teachers").iterdir()
+    flags = ["--model_selection=validation", f"--teacher_output_dir={teacher}", "--output_dir=refused"]
+    with pytest.raises(RunError, match="comes from other images or another recipe"):
+        finetune.main(["recipe.yaml", *flags])
 
 
 def student_parser():
@@ -231,6 +257,8 @@ def test_a_broken_image_is_one_line_and_exits_with_1(tmp_path):
     ("changes", "message"),
     [
         ({"teacher": "none", "patch_size": 3}, "image_size 8"),
+        ({"teacher": "none", "num_attention_heads": 3}, "num_attention_heads 3"),
+        ({"teacher": "none", "attn_implementation": "magic"}, "magic attention"),
         ({"rho": 100}, "rho"),
         ({"rho": 0.5}, "rho"),
         ({"label_column": "species"}, "species"),

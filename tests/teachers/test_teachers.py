@@ -175,7 +175,7 @@ def test_drw_and_margins_enter_the_training_loss(tmp_path):
     from trainer.teachers import TeacherTrainer
 
     args = TeacherArguments(
-        output_dir=str(tmp_path), num_train_epochs=4, drw_start_epoch=2, use_cpu=True, report_to="none"
+        output_dir=str(tmp_path), num_train_epochs=6, drw_start_epoch=2, use_cpu=True, report_to="none"
     )
     model = Brightness().train()
     trainer = TeacherTrainer(model, args, [30, 10])
@@ -202,3 +202,13 @@ def test_step_schedule(tmp_path):
         trainer.lr_scheduler.step()
     expected = [0.02, 0.04, 0.06, 0.08, 0.1] + [0.1] * 11 + [0.001] * 2 + [0.00001] * 2
     assert rates[::2] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"architecture": "resnet_that_is_not"}, {"architecture": "resnet18", "loss": "ldam"}]
+)
+def test_an_architecture_that_cannot_be_built_is_refused(tmp_path, settings):
+    args = TeacherArguments(output_dir=str(tmp_path), use_cpu=True, **settings)
+    data = bright_or_dark((2, 2))
+    with pytest.raises(TeacherError, match=r"ldam needs one of"):
+        train_teacher(args, DatasetDict(train=data, test=data))

@@ -9,6 +9,7 @@ from typing import Self
 import timm
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 from transformers import AutoImageProcessor, AutoModelForImageClassification
@@ -92,7 +93,7 @@ def load_teacher(
             loaded = _load_timm(name_or_path)
         else:
             loaded = _load_transformers(name_or_path)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise TeacherError(
             f"teacher {name_or_path}: cannot be loaded ({reason}); give a folder or a model name"

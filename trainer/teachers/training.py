@@ -18,6 +18,7 @@ from trainer.arguments import TeacherArguments
 from trainer.augmentation import EvaluationImages, TrainingImages, TrainingSampler, image_processor, train_transform
 from trainer.callbacks import HistoryCallback
 from trainer.data import class_counts
+from trainer.errors import TeacherError
 from trainer.evaluation import expert_report
 from trainer.losses import LDAMLoss, weighted_cross_entropy
 from trainer.reweighting import effective_number_weights
@@ -50,17 +51,13 @@ class TeacherTrainer(Trainer):
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Mean loss of one batch, re-weighted from `drw_start_epoch` on (LDAM-DRW, Cao et al. 2019, algorithm 1)."""
         logits = model(inputs["pixel_values"])
-        weights = self.class_weights if self._in_drw() and model.training else None
+        weights = self.class_weights if self.args.in_drw(self.state.epoch) and model.training else None
         if self.ldam is not None and model.training:
             self.ldam.class_weights = weights
             loss = self.ldam(logits, inputs["labels"])
         else:
             loss = weighted_cross_entropy(logits, inputs["labels"], weights)
         return (loss, {"logits": logits}) if return_outputs else loss
-
-    def _in_drw(self) -> bool:
-        start = self.args.drw_start_epoch
-        return start is not None and (self.state.epoch or 0) >= start
 
     def create_optimizer(self, model=None) -> torch.optim.Optimizer:
         """SGD with weight decay on every parameter, as the teachers' source recipes have it."""
@@ -92,7 +89,7 @@ def train_teacher(
     args: TeacherArguments,
     splits: DatasetDict,
     boundaries=None,
-    data: dict | None = None,
+    facts: dict | None = None,
     checkpoint: str | None = None,
 ) -> dict:
     """Train a teacher, test it and write its folder.
@@ -104,17 +101,26 @@ def train_teacher(
         args: all settings; the folder is `args.output_dir`.
         splits: `train` and `test` with `image` and `label` columns; a `validation` split is left alone.
         boundaries: of head/mid/tail, as `head_mid_tail` takes them.
-        data: the data settings, kept in `metrics.json` so that the teacher is not reused on other data.
+        facts: what else `metrics.json` should hold, such as the data settings.
         checkpoint: to resume from. Default: start anew.
 
     Returns:
         The contents of `metrics.json`; `teacher` holds the test figures.
+
+    Raises:
+        TeacherError: timm does not know the architecture, or it has no cosine classifier for LDAM.
     """
     counts = class_counts(splits["train"])
     names = splits["train"].features["label"].names
     model_args = {"cosine_classifier": True} if args.loss == "ldam" else {}
     torch.manual_seed(args.seed)
-    model = timm.create_model(args.architecture, num_classes=len(counts), **model_args)
+    try:
+        model = timm.create_model(args.architecture, num_classes=len(counts), **model_args)
+    except (RuntimeError, TypeError) as error:  # an unknown name; an architecture without a cosine classifier
+        raise TeacherError(
+            f"teacher architecture {args.architecture} with loss {args.loss}: {str(error).splitlines()[0]}; ldam "
+            "needs one of resnet8/20/32/56_cifar, cross_entropy takes any timm model"
+        ) from error
     trainer = TeacherTrainer(
         model,
         args,
@@ -137,7 +143,7 @@ def train_teacher(
         "class_counts": counts.tolist(),
         "wall_seconds": round(output.metrics["train_runtime"], 1),
         "images_per_second": round(output.metrics["train_samples_per_second"], 1),
-        "data": data,
+        **(facts or {}),
     }
     if args.should_save:
         _save_teacher(Path(args.output_dir), model, model_args, args.image_size, names, metrics)
