@@ -164,10 +164,9 @@ def test_a_finished_run_resumes_to_the_same_figures(finished, monkeypatch, capsy
     Path("resumed/checkpoint-12/trainer_state.json").unlink()  # killed while it was saved
     finetune.main(words)
     assert json.loads(Path("resumed/metrics.json").read_text())["resumed_from_step"] == 11
-    tables = [
-        text.split("expert ")[1].split("The model is")[0] for text in (finished[1].stdout, capsys.readouterr().out)
-    ]
-    assert tables[0] == tables[1]
+    printed = finished[1].stdout, capsys.readouterr().out
+    first, second = (text.split("expert ")[1].split("The model is")[0] for text in printed)
+    assert first == second
 
 
 def test_resuming_from_nothing_says_so(tmp_path):
