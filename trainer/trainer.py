@@ -175,7 +175,8 @@ class DeiTLTTrainer(Trainer):
     def _save(self, output_dir: str | None = None, state_dict=None) -> None:
         """Save, and put the weight average into a checkpoint before Trainer calls that complete."""
         super()._save(output_dir, state_dict)
-        if self.ema_callback is not None and Path(output_dir or "").name.startswith(PREFIX_CHECKPOINT_DIR):
+        is_checkpoint = Path(output_dir or "").name.startswith(PREFIX_CHECKPOINT_DIR)
+        if self.ema_callback is not None and is_checkpoint and self.args.should_save:
             self.ema_callback.save(output_dir)
 
     def evaluate_weights(self, test_dataset: TorchDataset) -> tuple[dict[str, dict], dict]:
