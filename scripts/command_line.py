@@ -27,7 +27,8 @@ class RecipeParser(HfArgumentParser):
     """
 
     def __init__(self, dataclass_types: tuple[type, ...], description: str, runs: str = "runs"):
-        super().__init__(dataclass_types, description=description, allow_abbrev=False)
+        usage = "%(prog)s RECIPE.yaml [--flag value ...]"  # argparse's own lists all flags above every error
+        super().__init__(dataclass_types, usage=usage, description=description, allow_abbrev=False)
         self.runs = runs
         self.keys = [f.name for cls in dataclass_types for f in fields(cls) if f.init]
         self.add_argument("recipe", help="a YAML file; those that come with the project lie in scripts/recipes")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import replace
 from pathlib import Path
 
 from building import data_facts, load_splits, prepare_output_folder
@@ -69,7 +68,8 @@ def teacher_from_recipe(
         return folder, metrics["teacher"]
     if args.should_log:
         print(f"Training the teacher {path.stem} in {folder}", flush=True)
-    own, checkpoint = replace(own, output_dir=folder), last_complete_checkpoint(folder)  # of a run that was cut off
+    own.output_dir = folder
+    checkpoint = last_complete_checkpoint(folder)  # of a run that was cut off
     metrics = train_teacher(own, splits, data.boundaries, {**facts, "digest": digest}, checkpoint)
     return folder, metrics["teacher"]
 

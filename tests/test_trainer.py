@@ -358,6 +358,8 @@ def test_wrong_settings_are_refused(tmp_path):
         ({"repeats": 0}, "repeats"),
         ({"seed": -1}, "seed"),
         ({"max_steps": 3}, "max_steps is not used"),
+        ({"warmup_steps": 10}, "set warmup_epochs"),
+        ({"learning_rate": 1e-3}, "set base_learning_rate"),
         ({"warmup_epochs": 2}, "must be fewer than num_train_epochs"),
         ({"eval_strategy": "epoch"}, "set model_selection"),
         ({"model_selection": "validation"}, "set save_strategy"),

@@ -127,6 +127,8 @@ class RunArguments(TrainingArguments):
             raise ValueError(
                 f"warmup_epochs {self.warmup_epochs:g} must be fewer than num_train_epochs {self.num_train_epochs:g}"
             )
+        if self.warmup_steps:
+            raise ValueError("warmup_steps is not used here; set warmup_epochs")
         self.warmup_steps = self.warmup_epochs / self.num_train_epochs
         self.label_names = ["labels"]  # a teacher's forward does not name them, so Trainer cannot guess
         super().__post_init__()
@@ -159,6 +161,7 @@ class DistillationArguments(RunArguments):
     """The student's training: DeiT-LT's settings as defaults (CVPR 2024, arXiv 2404.02900, and its official code)."""
 
     num_train_epochs: float = setting(1200, "Epochs.")
+    learning_rate: float | None = setting(None, "Follows from base_learning_rate and the global batch; not settable.")
     base_learning_rate: float = setting(5e-4, "Learning rate per 512 images of the global batch.")
     paper_learning_rate_rule: bool = setting(False, "Leave accumulation out of the global batch, as the paper's code.")
     min_learning_rate: float = setting(1e-5, "Floor of the cosine; not scaled.")
@@ -200,6 +203,8 @@ class DistillationArguments(RunArguments):
         check_ranges(self, {"base_learning_rate": "(0, inf)", "alpha": "[0, 1]", "temperature": "(0, inf)"})
         check_ranges(self, {"label_smoothing": "[0, 1)", "mixing_probability": "[0, 1]", "ema_decay": "[0, 1)"})
         check_ranges(self, {"mixup_alpha": "[0, inf)", "cutmix_alpha": "[0, inf)", "repeats": "[1, inf)"})
+        if self.learning_rate is not None:
+            raise ValueError("a student's learning_rate follows from the global batch; set base_learning_rate")
         if self.model_selection == "last" and self.eval_strategy != "no":
             raise ValueError("evaluation during training needs images: set model_selection to validation or paper")
         if self.model_selection != "last" and self.save_strategy == "no":
