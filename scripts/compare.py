@@ -39,7 +39,7 @@ def main() -> None:
     content = {
         "recipe": args.recipe.stem,
         "flags": [flag for flag in flags if not flag.startswith("--dataset=")],  # where the data lie is no setting
-        "selection": "last epoch, test split, nothing chosen on it",
+        "selection": "weights of the last epoch, test split",
         "variants": {v: {"what": VARIANTS[v], "runs": r, "mean": average(r)} for v, r in found.items()},
     }
     results = args.results or SCRIPTS / "results" / f"{args.recipe.stem}.json"
