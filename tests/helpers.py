@@ -1,17 +1,22 @@
 """Tiny students, data, recipes and commands that several tests share."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import torch
 import yaml
 from datasets import ClassLabel, Dataset, Features, Image
 from PIL import Image as PILImage
+from torch import nn
 
 from modeling_deit_lt import DeiTLTConfig, DeiTLTForImageClassification
 from trainer.arguments import DistillationArguments
-from trainer.augmentation import TrainingImages, seeded, train_transform
+from trainer.augmentation import TrainingImages, image_processor, seeded, train_transform
+from trainer.teachers import Teacher
+from trainer.trainer import DeiTLTTrainer
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 RECIPE = {
@@ -111,3 +116,39 @@ def command(script, *words, cwd):
     return subprocess.run(
         [sys.executable, str(SCRIPTS / script), *map(str, words)], capture_output=True, text=True, cwd=cwd, timeout=300
     )
+
+
+class RowTeacher(nn.Module):
+    """A fixed function of the image: which third of it is brightest."""
+
+    def forward(self, x):
+        return x.mean(dim=(1, 3)).unfold(1, 2, 3).mean(-1)[:, :3] * 50
+
+
+def teacher():
+    """The fixed teacher, which needs no training."""
+    return Teacher(RowTeacher(), None, (0.5,) * 3, (0.5,) * 3)
+
+
+def weights(model):
+    """All parameters in one vector."""
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def history(folder):
+    """The rows of a run's history.jsonl."""
+    return [json.loads(line) for line in Path(folder, "history.jsonl").read_text().splitlines()]
+
+
+def train(folder, images=None, model=None, resume=None, with_teacher=True, **overrides):
+    """Train a tiny student and return its trainer."""
+    model = model or tiny_student()
+    trainer = DeiTLTTrainer(
+        model,
+        arguments(folder, **overrides),
+        teacher() if with_teacher else None,
+        train_dataset=images or training_images(),
+        processing_class=image_processor(8),
+    )
+    trainer.train(resume_from_checkpoint=resume)
+    return trainer

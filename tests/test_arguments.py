@@ -1,0 +1,59 @@
+"""Settings: what is refused, and the learning rate that follows from the batch."""
+
+import pytest
+from helpers import arguments, tiny_student, training_images
+
+from trainer.trainer import DeiTLTTrainer
+
+
+@pytest.mark.parametrize(("paper_rule", "expected"), [(False, 5e-4 * 32 * 4 / 512), (True, 5e-4 * 32 / 512)])
+def test_learning_rate_rule(tmp_path, paper_rule, expected):
+    args = arguments(
+        tmp_path, per_device_train_batch_size=32, gradient_accumulation_steps=4, paper_learning_rate_rule=paper_rule
+    )
+    assert args.learning_rate == pytest.approx(expected)
+
+
+def test_schedule_is_warmup_then_cosine_to_the_floor(tmp_path):
+    args = arguments(tmp_path, num_train_epochs=100, warmup_epochs=5, per_device_train_batch_size=512)
+    trainer = DeiTLTTrainer(tiny_student(), args, train_dataset=training_images())
+    trainer.create_optimizer_and_scheduler(1000)
+    rates = []
+    for _ in range(1000):
+        rates.append(trainer.lr_scheduler.get_last_lr()[0])
+        trainer.optimizer.step()
+        trainer.lr_scheduler.step()
+    assert rates[0] == pytest.approx(1e-6)
+    assert max(rates) == pytest.approx(5e-4)
+    assert rates.index(max(rates)) == 49
+    assert rates[-1] == pytest.approx(1e-5)
+    halfway = 0.5 * (5e-4 + 1e-5)  # the cosine's middle, at the middle of what is left after the warm-up
+    assert rates[50 + 474] == pytest.approx(halfway, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"drw_start_epoch": 5}, "drw_start_epoch 5 lies outside"),
+        ({"alpha": 2}, r"alpha must lie in \[0, 1\], got 2"),
+        ({"temperature": 0.0}, "temperature"),
+        ({"drw_beta": 1.0}, "drw_beta"),
+        ({"base_learning_rate": 0.0}, "base_learning_rate"),
+        ({"num_train_epochs": 0}, "num_train_epochs"),
+        ({"crop_ratio": 0.0}, "crop_ratio"),
+        ({"label_smoothing": 2.0}, "label_smoothing"),
+        ({"ema_decay": 1.5}, "ema_decay"),
+        ({"mixup_alpha": -1.0}, "mixup_alpha"),
+        ({"repeats": 0}, "repeats"),
+        ({"seed": -1}, "seed"),
+        ({"max_steps": 3}, "max_steps is not used"),
+        ({"warmup_steps": 10}, "set warmup_epochs"),
+        ({"learning_rate": 1e-3}, "set base_learning_rate"),
+        ({"warmup_epochs": 2}, "must be fewer than num_train_epochs"),
+        ({"eval_strategy": "epoch"}, "set model_selection"),
+        ({"model_selection": "validation"}, "set save_strategy"),
+    ],
+)
+def test_settings_out_of_range_are_refused(tmp_path, setting, message):
+    with pytest.raises(ValueError, match=message):
+        arguments(tmp_path, **setting)
