@@ -34,7 +34,7 @@ def banner(recipe: Path, data: DataArguments, trainer: DeiTLTTrainer, facts: dic
         "DRW": _drw(args),
         "schedule": f"{args.num_train_epochs:g} epochs of {steps} steps; batch {args.train_batch_size} x "
         f"{args.gradient_accumulation_steps} accumulated x {args.world_size} rank(s) = {args.global_batch_size}; "
-        f"learning rate {args.learning_rate:.3g} to {args.lr_scheduler_kwargs['min_lr']:.3g}",
+        f"learning rate {args.learning_rate:.3g}, {args.lr_scheduler_type.value} {_floor(args)}".rstrip(),
         "selection": args.model_selection,
     }
     width = max(map(len, lines))
@@ -46,7 +46,15 @@ def _teacher(args, facts: dict) -> str:
         return "none: the DIST expert learns the ground truth"
     text = f"{args.teacher}; {facts['teacher_accuracy_on_training_images']:.1f} % of augmented training images"
     own = facts["teacher"]
-    return text + (f", {own['accuracy']:.1f} % of its test set (tail {own['tail']:.1f})" if own else "")
+    if own is None:
+        return text
+    tail = "" if own["tail"] is None else f" (tail {own['tail']:.1f})"  # None where no tail class is tested
+    return f"{text}, {own['accuracy']:.1f} % of its test set{tail}"
+
+
+def _floor(args) -> str:
+    floor = (args.lr_scheduler_kwargs or {}).get("min_lr")
+    return "" if floor is None else f"to {floor:.3g}"
 
 
 def _drw(args) -> str:
@@ -58,9 +66,8 @@ def _drw(args) -> str:
 
 def final_table(metrics: dict) -> str:
     """The expert table of the weights that were saved, with the teacher's row above and the average's below."""
-    chosen = "last" if metrics["best"] is None else "best"
     rows = {"teacher": metrics["teacher"]} if metrics["teacher"] else {}
-    rows |= metrics[chosen]
+    rows |= metrics["best"] or metrics["last"]
     if metrics["ema"]:
         rows["mean of EMA"] = metrics["ema"]["mean"]
     return format_report(rows, metrics["groups"])

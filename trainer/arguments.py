@@ -133,9 +133,8 @@ class RunArguments(TrainingArguments):
         self.label_names = ["labels"]  # a teacher's forward does not name them, so Trainer cannot guess
         super().__post_init__()
         self.dataloader_pin_memory = self.dataloader_pin_memory and self.device.type == "cuda"
-        self.accelerator_config.non_blocking = (
-            self.dataloader_pin_memory
-        )  # else a batch's copy waits for the last step
+        # A copy that blocks would wait for the step before it.
+        self.accelerator_config.non_blocking = self.dataloader_pin_memory
         self._n_gpu = min(self._n_gpu, 1)  # one process drives one GPU; several GPUs are for accelerate launch
         if self.label_smoothing_factor:
             raise ValueError("label_smoothing_factor is not used here; set label_smoothing, which mixing applies")

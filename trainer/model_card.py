@@ -11,16 +11,24 @@ from trainer.evaluation import markdown_table
 
 SECTIONS = ("data", "results", "settings")
 # Settings that say where and how a run was watched, or that follow from others.
-NOT_LISTED = {
-    *("output_dir", "teacher_output_dir", "teacher", "disable_tqdm", "report_to", "debug", "label_names"),
-    *(
-        "dataloader_pin_memory",
-        "dataloader_persistent_workers",
-        "dataloader_num_workers",
-        "per_device_eval_batch_size",
-    ),
-    *("activation_checkpointing", "gradient_checkpointing", "learning_rate", "warmup_steps", "save_strategy"),
-}
+NOT_LISTED = [
+    "output_dir",
+    "teacher_output_dir",
+    "teacher",
+    "disable_tqdm",
+    "report_to",
+    "debug",
+    "label_names",
+    "dataloader_pin_memory",
+    "dataloader_persistent_workers",
+    "dataloader_num_workers",
+    "per_device_eval_batch_size",
+    "activation_checkpointing",
+    "gradient_checkpointing",
+    "learning_rate",
+    "warmup_steps",
+    "save_strategy",
+]
 
 
 def fill_model_card(template: str, metrics: dict, settings: tuple) -> str:
@@ -51,13 +59,12 @@ def fill_model_card(template: str, metrics: dict, settings: tuple) -> str:
             raise RunError(f"model_card.md has no place {start} ... {end}")
         template = before + texts[name] + after.partition(end)[2]
     card = ModelCard(template)
-    data_name = settings[1].dataset
     card.data.model_name = f"DeiT-LT {metrics['recipe']}"
     card.data.eval_results = [
         EvalResult(
             task_type="image-classification",
             dataset_type="image-classification",
-            dataset_name=data_name,
+            dataset_name=settings[1].dataset,
             dataset_split="test",
             metric_type="accuracy",
             metric_name=f"accuracy, {part}",

@@ -1,13 +1,16 @@
 """The commands as a user types them: some in a process of their own, the rest in this one to save its start."""
 
 import json
+import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import classify
 import evaluate
 import finetune
 import numpy as np
+import printing
 import pytest
 import train_teacher
 from building import prepare_output_folder
@@ -304,3 +307,16 @@ def test_the_cifar_recipes_have_the_published_peak_rate_and_batch():
 
 def test_the_example_is_a_test_image_of_the_rarest_class(finished):
     assert np.asarray(Image.open(finished[0] / "out" / "example.png")).mean() > 170
+
+
+def test_another_schedule_runs_and_is_named(finished, monkeypatch, capsys):
+    monkeypatch.chdir(finished[0])
+    finetune.main(["recipe.yaml", "--output_dir=linear", "--teacher=none", "--lr_scheduler_type=linear"])
+    assert re.search(r"learning rate \S+, linear\n", capsys.readouterr().out)
+    assert "cosine_warmup_with_min_lr to" in finished[1].stdout
+
+
+def test_a_teacher_whose_tail_is_not_tested_is_announced():
+    args = SimpleNamespace(teacher="folder")
+    facts = {"teacher": {"accuracy": 90.0, "tail": None}, "teacher_accuracy_on_training_images": 80.0}
+    assert printing._teacher(args, facts) == "folder; 80.0 % of augmented training images, 90.0 % of its test set"
