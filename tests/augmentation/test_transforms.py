@@ -7,6 +7,7 @@ import pytest
 import torch
 from datasets import ClassLabel, Dataset, Features, Image
 from PIL import Image as PILImage
+from PIL import ImageFilter
 from timm.data.auto_augment import RandAugment
 from timm.data.random_erasing import RandomErasing
 from torchvision import transforms
@@ -51,11 +52,12 @@ def test_the_papers_transform_in_its_order():
 @pytest.mark.parametrize("name", TRAIN_TRANSFORMS)
 @pytest.mark.parametrize("size", [16, 32])
 def test_shape_and_scale(name, size):
+    transform = train_transform(name, size)
     with seeded(0):
-        tensor = train_transform(name, size)(picture(24))
-    assert tensor.shape == (3, size, size)
-    assert tensor.dtype == torch.float32
-    assert -5 < tensor.min() < 0 < tensor.max() < 5
+        tensors = torch.stack([transform(picture(24)) for _ in range(10)])
+    assert tensors.shape == (10, 3, size, size)
+    assert tensors.dtype == torch.float32
+    assert -5 < tensors.min() < 0 < tensors.max() < 5
 
 
 def test_affine_never_mirrors():
@@ -82,12 +84,78 @@ def test_the_papers_transform_20000_times():
     assert torch.isfinite(tensor).all()
 
 
-def test_posterize_to_no_bits_is_black():
-    steps = train_transform("paper", 16).transforms
+def test_randaugment_2000_times():
+    transform, image = train_transform("randaugment", 16), picture(16)
+    with seeded(0):
+        for _ in range(2_000):
+            tensor = transform(image)
+    assert torch.isfinite(tensor).all()
+
+
+@pytest.mark.parametrize(("name", "kind"), [("paper", "PosterizeIncreasing"), ("randaugment", "Posterize")])
+def test_posterize_to_no_bits_is_black(name, kind):
+    steps = train_transform(name, 16).transforms
     ops = next(step for step in steps if isinstance(step, RandAugment)).ops
-    posterize = next(op for op in ops if op.name == "PosterizeIncreasing").aug_fn
+    posterize = next(op for op in ops if op.name == kind).aug_fn
     assert posterize(picture(), 0).getextrema() == ((0, 0),) * 3
     assert np.asarray(posterize(picture(), 8)).tolist() == np.asarray(picture()).tolist()
+
+
+def step_names(name, size):
+    return [type(step).__name__ for step in train_transform(name, size).transforms]
+
+
+def test_the_teachers_transforms_in_their_order():
+    end = ["ToTensor", "Normalize"]
+    crop_flip = ["Resize", "RandomCrop", "RandomHorizontalFlip"]
+    resized_crop = ["RandomResizedCrop", "RandomHorizontalFlip", "ColorJitter"]
+    assert step_names("crop_flip", 32) == [*crop_flip, *end]
+    assert step_names("resized_crop", 32) == [*resized_crop, *end]
+    assert step_names("randaugment", 32) == [*resized_crop, "RandAugment", *end]
+    assert step_names("autoaugment", 32) == [*crop_flip, "AutoAugment", "ToTensor", "_Cutout", "Normalize"]
+    views = ["RandomResizedCrop", "RandomHorizontalFlip", "RandomApply", "RandomGrayscale", "RandomApply"]
+    assert step_names("simclr", 32) == [*views, *end]
+
+
+def test_settings_of_randaugment_and_the_crops():
+    augment = next(s for s in train_transform("randaugment", 224).transforms if isinstance(s, RandAugment))
+    assert augment.num_layers == 2
+    assert {(op.magnitude, op.magnitude_std) for op in augment.ops} == {(10, 0.5)}
+    assert {op.hparams["translate_const"] for op in augment.ops} == {100}
+    assert {op.kwargs["fillcolor"] for op in augment.ops} == {(124, 116, 104)}
+    for name, size, smallest in (
+        ("resized_crop", 32, 0.08),
+        ("randaugment", 224, 0.08),
+        ("simclr", 64, 0.2),
+        ("simclr", 65, 0.08),
+    ):
+        assert train_transform(name, size).transforms[0].scale == (smallest, 1)
+
+
+def test_cutout_blackens_a_quarter_or_less_before_normalisation():
+    """Of a white image, with the corners' quarter squares at least and the mean that all centres give."""
+    steps = train_transform("autoaugment", 32).transforms
+    cutout, normalize = steps[-2:]
+    with seeded(0):
+        images = torch.stack([cutout(torch.ones(3, 32, 32)) for _ in range(4_000)])
+    shares = (images == 0).float().mean(dim=(1, 2, 3))
+    assert (shares.min(), shares.max()) == (8 * 8 / 32**2, 16 * 16 / 32**2)
+    mean = (sum(min(centre + 8, 32) - max(centre - 8, 0) for centre in range(32)) / 32**2) ** 2
+    assert abs(shares.mean() - mean) < 5 * shares.std() / len(shares) ** 0.5
+    means, deviations = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    assert normalize(images[0])[images[0] == 0].unique().tolist() == (-means / deviations).sort().values.tolist()
+
+
+def test_blur_of_simclr_is_uniform_in_sigma(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(ImageFilter, "GaussianBlur", lambda radius: drawn.append(radius) or ImageFilter.BLUR())
+    transform, image = train_transform("simclr", 8), picture(8)
+    with seeded(0):
+        for _ in range(1_000):
+            transform(image)
+    assert abs(len(drawn) - 500) < 5 * 250**0.5
+    assert 0.1 <= min(drawn) < 0.15 < 1.95 < max(drawn) <= 2.0
+    assert abs(np.mean(drawn) - 1.05) < 5 * np.std(drawn) / len(drawn) ** 0.5
 
 
 def test_an_image_is_a_function_of_seed_epoch_and_position():

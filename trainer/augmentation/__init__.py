@@ -1,16 +1,19 @@
 """What happens to images between the disk and the student."""
 
+from trainer.augmentation.batch_transforms import BATCH_TRANSFORMS, augment_batch
 from trainer.augmentation.images import EvaluationImages, TrainingImages
 from trainer.augmentation.mixing import BatchMixing
 from trainer.augmentation.sampler import TrainingSampler
 from trainer.augmentation.transforms import TRAIN_TRANSFORMS, image_processor, seeded, train_transform
 
 __all__ = [
+    "BATCH_TRANSFORMS",
     "TRAIN_TRANSFORMS",
     "BatchMixing",
     "EvaluationImages",
     "TrainingImages",
     "TrainingSampler",
+    "augment_batch",
     "image_processor",
     "seeded",
     "train_transform",

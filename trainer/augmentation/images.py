@@ -23,11 +23,20 @@ class TrainingImages(TorchDataset):
         dataset: rows with an `image` and a `label` column.
         transform: RGB PIL image to (3, S, S) tensor, drawing from the global generators.
         seed: of all augmentation. Default 0.
+        second_transform: of a `second_view` of the same image, or None (default) for one view.
     """
 
-    def __init__(self, dataset: Dataset, transform: Callable[[Image.Image], Any], seed: int = 0):
+    def __init__(
+        self,
+        dataset: Dataset,
+        transform: Callable[[Image.Image], Any],
+        seed: int = 0,
+        second_transform: Callable[[Image.Image], Any] | None = None,
+    ):
         self.dataset = dataset
-        self.transform = transform
+        self.views = {"pixel_values": transform}
+        if second_transform is not None:
+            self.views["second_view"] = second_transform
         self.seed = seed
 
     def __len__(self) -> int:
@@ -42,7 +51,8 @@ class TrainingImages(TorchDataset):
         with seeded(self.seed):
             for (_, epoch, position), image, label in zip(keys, rows["image"], rows["label"], strict=True):
                 reseed(self.seed, epoch, position)
-                examples.append({"pixel_values": self.transform(image.convert("RGB")), "labels": label})
+                image = image.convert("RGB")
+                examples.append({view: transform(image) for view, transform in self.views.items()} | {"labels": label})
         return examples
 
 

@@ -8,77 +8,122 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageFilter
 from timm.data import create_transform
-from timm.data.auto_augment import AugmentOp, RandAugment
+from timm.data.auto_augment import AugmentOp, RandAugment, rand_augment_transform
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torchvision import transforms
 from transformers import DeiTImageProcessor
 
-TRAIN_TRANSFORMS = ("paper", "crop_flip", "affine")
+TRAIN_TRANSFORMS = ("paper", "crop_flip", "affine", "resized_crop", "autoaugment", "randaugment", "simclr")
 
 
 def train_transform(name: str, image_size: int) -> transforms.Compose:
     """The training transform: an RGB PIL image in, a normalised (3, image_size, image_size) float tensor out.
 
     Args:
-        name: "paper": RandomResizedCrop (bicubic), flip, RandAugment m9-mstd0.5-inc1, normalise, then erase with
-            probability 0.25 (DeiT-LT's student transform; its colour jitter argument has no effect, timm drops it
-            beside RandAugment). "crop_flip": random crop with padding of an eighth of the size and flip (He et al.
-            2016 for CIFAR; the teachers'). "affine": rotation, shift, scale and shear without a flip, for digits and
+        name: for students, "paper": RandomResizedCrop (bicubic), flip, RandAugment m9-mstd0.5-inc1, normalise, then
+            erase with probability 0.25 (DeiT-LT's student transform; its colour jitter argument has no effect, timm
+            drops it beside RandAugment). "affine": rotation, shift, scale and shear without a flip, for digits and
             other signs whose mirror image is another sign.
+            For teachers, "crop_flip": random crop with padding of an eighth of the size and flip (He et al. 2016 for
+            CIFAR). "resized_crop": RandomResizedCrop, flip, colour jitter 0.4 (ImageNet-LT and iNaturalist).
+            For PaCo's first view (Cui et al. 2021), "autoaugment": crop_flip, AutoAugment's CIFAR-10 policy, then a
+            black square of half the side; "randaugment", for large images: resized_crop, RandAugment n2-m10-mstd0.5.
+            For its second view, "simclr": RandomResizedCrop, flip, colour jitter, grey, blur (Chen et al. 2020).
         image_size: side of the result in pixels.
 
     Raises:
         ValueError: an unknown name.
     """
-    to_tensor = [transforms.ToTensor(), transforms.Normalize(IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)]
-    bicubic = transforms.InterpolationMode.BICUBIC
+    if name not in TRAIN_TRANSFORMS:
+        raise ValueError(f"unknown training transform {name!r}; choose one of {', '.join(TRAIN_TRANSFORMS)}")
     if name == "paper":
-        return _safe_posterize(
-            create_transform(
-                input_size=image_size,
-                is_training=True,
-                auto_augment="rand-m9-mstd0.5-inc1",
-                interpolation="bicubic",
-                re_prob=0.25,
-                re_mode="pixel",
-                re_count=1,
-            )
-        )
-    if name == "crop_flip":
-        return transforms.Compose(
-            [
-                transforms.Resize((image_size, image_size), bicubic),
-                transforms.RandomCrop(image_size, padding=image_size // 8),
-                transforms.RandomHorizontalFlip(),
-                *to_tensor,
+        return _safe_posterize(_paper(image_size))
+    cutout = [_Cutout(image_size // 2)] if name == "autoaugment" else []
+    normalize = transforms.Normalize(IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
+    return _safe_posterize(
+        transforms.Compose([*_picture_steps(name, image_size), transforms.ToTensor(), *cutout, normalize])
+    )
+
+
+def _paper(image_size: int) -> transforms.Compose:
+    return create_transform(
+        input_size=image_size,
+        is_training=True,
+        auto_augment="rand-m9-mstd0.5-inc1",
+        interpolation="bicubic",
+        re_prob=0.25,
+        re_mode="pixel",
+        re_count=1,
+    )
+
+
+def _picture_steps(name: str, image_size: int) -> list:
+    """What a transform does before its image becomes a tensor."""
+    square = transforms.Resize((image_size, image_size), transforms.InterpolationMode.BICUBIC)
+    flip = transforms.RandomHorizontalFlip()
+    crop_flip = [square, transforms.RandomCrop(image_size, padding=image_size // 8), flip]
+    resized_crop = [transforms.RandomResizedCrop(image_size), flip, transforms.ColorJitter(0.4, 0.4, 0.4, 0)]
+    match name:
+        case "crop_flip":
+            return crop_flip
+        case "affine":
+            bilinear = transforms.InterpolationMode.BILINEAR
+            return [square, transforms.RandomAffine(12, (0.1, 0.1), (0.85, 1.15), shear=8, interpolation=bilinear)]
+        case "resized_crop":
+            return resized_crop
+        case "autoaugment":
+            return [*crop_flip, transforms.AutoAugment(transforms.AutoAugmentPolicy.CIFAR10)]
+        case "randaugment":
+            mean = tuple(round(255 * channel) for channel in IMAGENET_DEFAULT_MEAN)
+            settings = {"translate_const": int(0.45 * image_size), "img_mean": mean}
+            return [*resized_crop, rand_augment_transform("rand-n2-m10-mstd0.5", settings)]
+        case "simclr":
+            return [
+                transforms.RandomResizedCrop(image_size, scale=(simclr_smallest_area(image_size), 1)),
+                flip,
+                transforms.RandomApply([transforms.ColorJitter(0.4, 0.4, 0.4, 0.1)], p=0.8),
+                transforms.RandomGrayscale(p=0.2),
+                transforms.RandomApply([_GaussianBlur(0.1, 2.0)], p=0.5),
             ]
-        )
-    if name == "affine":
-        return transforms.Compose(
-            [
-                transforms.Resize((image_size, image_size), bicubic),
-                transforms.RandomAffine(
-                    12,
-                    translate=(0.1, 0.1),
-                    scale=(0.85, 1.15),
-                    shear=8,
-                    interpolation=transforms.InterpolationMode.BILINEAR,
-                ),
-                *to_tensor,
-            ]
-        )
-    raise ValueError(f"unknown training transform {name!r}; choose one of {', '.join(TRAIN_TRANSFORMS)}")
+
+
+def simclr_smallest_area(image_size: int) -> float:
+    """The smallest share of an image that "simclr" crops: 0.08, or 0.2 of small images (up to 64 pixels)."""
+    return 0.2 if image_size <= 64 else 0.08
+
+
+class _Cutout:
+    """Blacken a square whose centre is any pixel, as far as it lies inside (DeVries and Taylor 2017)."""
+
+    def __init__(self, side: int):
+        self.side = side
+
+    def __call__(self, image: torch.Tensor) -> torch.Tensor:
+        top, left = (int(torch.randint(size, ())) - self.side // 2 for size in image.shape[1:])
+        image[:, max(top, 0) : top + self.side, max(left, 0) : left + self.side] = 0
+        return image
+
+
+class _GaussianBlur:
+    """Blur by Pillow, ten times as fast on a large image as torchvision's; sigma is uniform, in pixels."""
+
+    def __init__(self, smallest: float, largest: float):
+        self.smallest, self.largest = smallest, largest
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        return image.filter(ImageFilter.GaussianBlur(random.uniform(self.smallest, self.largest)))
 
 
 def _safe_posterize(compose: transforms.Compose) -> transforms.Compose:
     """Let RandAugment posterize to 0 bits (a black image, as Pillow < 13 gave), where Pillow 13 raises.
 
-    timm's PosterizeIncreasing reaches 0 bits at magnitude 9 with deviation 0.5 for about one image in 700.
+    timm's PosterizeIncreasing reaches 0 bits at magnitude 9 with deviation 0.5 for about one image in 700; its
+    Posterize, only at magnitudes below 2.5.
     """
     for op in (op for step in compose.transforms if isinstance(step, RandAugment) for op in step.ops):
-        if op.name == "PosterizeIncreasing":
+        if op.name in ("Posterize", "PosterizeIncreasing"):
             op.aug_fn = _Posterize(op)
     return compose
 

@@ -1,0 +1,297 @@
+"""Training transforms of whole stacks of small images at once, on the device that they live on.
+
+They draw as the transforms of the same names in `transforms.py` do, one image at a time, and nothing that they do asks
+the device for a value: what happens to which image is decided on the host, from draws made there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import permutations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.transforms import AutoAugment, AutoAugmentPolicy
+from torchvision.transforms.v2 import functional as tv
+
+from trainer.augmentation.transforms import simclr_smallest_area
+
+BATCH_TRANSFORMS = ("crop_flip", "autoaugment", "simclr")
+
+CHUNK = 2048  # images worked on at once; a float copy of so many takes 25 MB at 32 pixels
+
+
+def augment_batch(name: str, images: Tensor, generator: torch.Generator) -> Tensor:
+    """Augment each image of a stack by draws of its own.
+
+    Args:
+        name: "crop_flip", "autoaugment" or "simclr", as `train_transform` describes them.
+        images: (N, 3, S, S) uint8 on any device, left as they are.
+        generator: on the CPU. Every draw comes from it, whatever the device.
+
+    Returns:
+        (N, 3, S, S) uint8 on the same device, not normalised.
+
+    Raises:
+        ValueError: an unknown name, or images of another type or shape.
+    """
+    if name not in BATCH_TRANSFORMS:
+        raise ValueError(f"unknown batch transform {name!r}; choose one of {', '.join(BATCH_TRANSFORMS)}")
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3]:
+        raise ValueError(f"images must be (N, 3, S, S) uint8, got {tuple(images.shape)} {images.dtype}")
+    if name == "simclr":
+        result = _resized_crop(images, simclr_smallest_area(images.shape[-1]), generator)
+        _colour_jitter(result, generator)
+        _grey_some(result, generator)
+        _blur_some(result, generator)
+        return result
+    result = _crop(images, generator)
+    if name == "autoaugment":
+        _autoaugment(result, generator)
+        _cutout(result, generator)
+    return result
+
+
+# Where the pixels come from
+
+
+def _crop(images: Tensor, generator: torch.Generator) -> Tensor:
+    count, _, size, _ = images.shape
+    padding = size // 8
+    offsets = torch.randint(2 * padding + 1, (count, 2), generator=generator)
+    flips = torch.randint(2, (count, 1, 1, 1), generator=generator).bool()
+    (tops, lefts), flips = to_device(offsets, images.device).unbind(1), to_device(flips, images.device)
+    result = torch.empty_like(images)
+    for part in _chunks(count):
+        padded = F.pad(images[part], (padding,) * 4)
+        windows = padded.unfold(2, size, 1).unfold(3, size, 1)  # a view: (n, 3, 2p + 1, 2p + 1, S, S)
+        crops = windows[torch.arange(len(padded), device=images.device), :, tops[part], lefts[part]]
+        result[part] = torch.where(flips[part], crops.flip(3), crops)
+    return result
+
+
+def _resized_crop(images: Tensor, smallest_area: float, generator: torch.Generator) -> Tensor:
+    count, _, size, _ = images.shape
+    boxes = _boxes(count, size, smallest_area, generator)
+    flips = torch.randint(2, (count, 1), generator=generator).bool()
+    x, y = _sources(boxes[:, 1:2], boxes[:, 3:], size), _sources(boxes[:, :1], boxes[:, 2:3], size)
+    x, y = to_device(torch.where(flips, x.flip(1), x), images.device), to_device(y, images.device)
+    result = torch.empty_like(images)
+    for part in _chunks(count):
+        grid = torch.stack(torch.broadcast_tensors(x[part, None, :], y[part, :, None]), dim=-1)
+        pixels = F.grid_sample(images[part].float(), grid, padding_mode="border", align_corners=False)
+        result[part] = pixels.round().to(torch.uint8)
+    return result
+
+
+def _boxes(count: int, size: int, smallest_area: float, generator: torch.Generator) -> Tensor:
+    """Crops (N, 4) of whole pixels, each (top, left, height, width): of ten tries the first that fits, else all."""
+    areas = size**2 * torch.empty(count, 10).uniform_(smallest_area, 1, generator=generator)
+    ratios = torch.empty(count, 10).uniform_(-math.log(4 / 3), math.log(4 / 3), generator=generator).exp()
+    sides = torch.stack([areas / ratios, areas * ratios], dim=2).sqrt().round()  # (N, 10, 2)
+    fits = ((sides >= 1) & (sides <= size)).all(2)
+    first = sides[torch.arange(count), fits.int().argmax(1)]
+    sides = torch.where(fits.any(1, keepdim=True), first, float(size))
+    corners = (torch.rand(count, 2, generator=generator) * (size - sides + 1)).floor()
+    return torch.cat([corners, sides], dim=1)
+
+
+def _sources(start: Tensor, length: Tensor, size: int) -> Tensor:
+    """Where the S pixels of a resized crop come from on one axis, (N, S) in the coordinates of `grid_sample`.
+
+    Bilinear interpolation ends with the crop, as where an image is cut first; a crop is never larger than the result.
+    """
+    inside = (torch.arange(size) + 0.5) * length / size - 0.5
+    inside = torch.minimum(inside.clamp(min=0), length - 1)
+    return (2 * (start + inside) + 1) / size - 1
+
+
+def _cutout(images: Tensor, generator: torch.Generator) -> None:
+    count, _, size, _ = images.shape
+    side = size // 2
+    starts = torch.randint(size, (count, 2, 1), generator=generator) - side // 2
+    steps = torch.arange(size)
+    rows, columns = to_device((steps >= starts) & (steps < starts + side), images.device).unbind(1)
+    for part in _chunks(count):
+        images[part].masked_fill_(rows[part, None, :, None] & columns[part, None, None, :], 0)
+
+
+# AutoAugment
+
+_POLICIES = AutoAugment(AutoAugmentPolicy.CIFAR10).policies  # 25 pairs of (operation, probability, level)
+_UNSIGNED = ("AutoContrast", "Equalize", "Invert", "Posterize", "Solarize")
+
+
+def _autoaugment(images: Tensor, generator: torch.Generator) -> None:
+    policies = torch.randint(len(_POLICIES), (len(images),), generator=generator)
+    chances = torch.rand(len(images), 2, generator=generator)
+    minus = torch.randint(2, (len(images), 2), generator=generator)
+    for slot in (0, 1):
+        steps = [policy[slot] for policy in _POLICIES]
+        applied = chances[:, slot] < torch.tensor([probability for _, probability, _ in steps])[policies]
+        signed = torch.tensor([int(name not in _UNSIGNED) for name, _, _ in steps])[policies]
+        groups = torch.where(applied, 1 + 2 * policies + minus[:, slot] * signed, 0)
+        for group, rows in _grouped(groups, images.device):
+            if group:
+                name, _, level = steps[(group - 1) // 2]
+                images[rows] = _operation(images[rows], name, level or 0, sign=(1, -1)[(group - 1) % 2])
+
+
+def _operation(images: Tensor, name: str, level: int, sign: int) -> Tensor:
+    """An operation of AutoAugment on (n, 3, S, S) uint8 images, with torchvision's magnitude at a level of 0 to 9."""
+    share = sign * level / 9
+    shift = int(share * 150 / 331 * images.shape[-1])
+    match name:
+        case "ShearY":
+            degrees = math.degrees(math.atan(0.3 * share))
+            return tv.affine(images, 0.0, [0, 0], 1.0, [0.0, degrees], center=[0.0, 0.0])
+        case "TranslateX":
+            return tv.affine(images, 0.0, [shift, 0], 1.0, [0.0, 0.0])
+        case "TranslateY":
+            return tv.affine(images, 0.0, [0, shift], 1.0, [0.0, 0.0])
+        case "Rotate":
+            return tv.rotate(images, 30 * share)
+        case "Brightness":
+            return tv.adjust_brightness(images, 1 + 0.9 * share)
+        case "Color":
+            return tv.adjust_saturation(images, 1 + 0.9 * share)
+        case "Contrast":
+            return tv.adjust_contrast(images, 1 + 0.9 * share)
+        case "Sharpness":
+            return tv.adjust_sharpness(images, 1 + 0.9 * share)
+        case "Posterize":
+            return tv.posterize(images, 8 - round(4 * share))
+        case "Solarize":
+            return tv.solarize(images, 255 - 255 * share)
+        case "AutoContrast":
+            return tv.autocontrast(images)
+        case "Equalize":
+            return tv.equalize(images)
+        case "Invert":
+            return tv.invert(images)
+    raise ValueError(f"AutoAugment's operation {name!r} is not known here")
+
+
+# Colours and blur: float images of whole numbers in 0..255, factors (n, 1, 1, 1); each step rounds as Pillow does
+
+
+def _colour_jitter(images: Tensor, generator: torch.Generator) -> None:
+    count = len(images)
+    chosen = torch.rand(count, generator=generator) < 0.8
+    orders = list(permutations((_brightness, _contrast, _saturation, _hue)))
+    drawn = torch.randint(len(orders), (count,), generator=generator)
+    factors = torch.empty(count, 4).uniform_(-1, 1, generator=generator) * torch.tensor([0.4, 0.4, 0.4, 0.1])
+    factors = to_device(factors + torch.tensor([1.0, 1.0, 1.0, 0.0]), images.device)
+    columns = {_brightness: 0, _contrast: 1, _saturation: 2, _hue: 3}
+    for group, rows in _grouped(torch.where(chosen, 1 + drawn, 0), images.device):
+        if group:
+            pixels, drawn_factors = images[rows].float(), factors[rows]
+            for adjust in orders[group - 1]:
+                pixels = adjust(pixels, drawn_factors[:, columns[adjust]].view(-1, 1, 1, 1))
+            images[rows] = pixels.to(torch.uint8)
+
+
+def _brightness(images: Tensor, factors: Tensor) -> Tensor:
+    return _blend(images, 0.0, factors)
+
+
+def _contrast(images: Tensor, factors: Tensor) -> Tensor:
+    return _blend(images, _grey(images).mean(dim=(1, 2, 3), keepdim=True).round(), factors)
+
+
+def _saturation(images: Tensor, factors: Tensor) -> Tensor:
+    return _blend(images, _grey(images), factors)
+
+
+def _blend(images: Tensor, other: Tensor | float, factors: Tensor) -> Tensor:
+    return (other + factors * (images - other)).clamp(0, 255).floor()
+
+
+def _grey(images: Tensor) -> Tensor:
+    red, green, blue = images.split(1, dim=1)
+    return (0.2989 * red + 0.587 * green + 0.114 * blue).round()
+
+
+def _hue(images: Tensor, turns: Tensor) -> Tensor:
+    """Turn the hue of HSV, the six sides of the colour hexagon, by so many turns."""
+    red, green, blue = images.split(1, dim=1)
+    value = images.amax(dim=1, keepdim=True)
+    chroma = value - images.amin(dim=1, keepdim=True)
+    divisor = chroma.clamp(min=1)
+    side = torch.where(
+        value == red,
+        (green - blue) / divisor,
+        torch.where(value == green, (blue - red) / divisor + 2, (red - green) / divisor + 4),
+    )
+    side = side + 6 * turns
+    corner = torch.cat([side + 5, side + 3, side + 1], dim=1) % 6
+    missing = torch.minimum(corner, 4 - corner).clamp(0, 1)  # of each channel: all from 1 to 3, none from 4 on
+    return (value - chroma * missing).round()
+
+
+def _grey_some(images: Tensor, generator: torch.Generator) -> None:
+    chosen = torch.rand(len(images), generator=generator) < 0.2
+    for grey, rows in _grouped(chosen, images.device):
+        if grey:
+            images[rows] = _grey(images[rows].float()).to(torch.uint8).expand(-1, 3, -1, -1)
+
+
+def _blur_some(images: Tensor, generator: torch.Generator) -> None:
+    chosen = torch.rand(len(images), generator=generator) < 0.5
+    sigmas = torch.empty(len(images)).uniform_(0.1, 2.0, generator=generator)
+    taps = to_device(_box_taps(sigmas), images.device)
+    sources = to_device(_box_sources(images.shape[-1]), images.device)
+    for blurred, rows in _grouped(chosen, images.device):
+        if blurred:
+            box = torch.einsum("nk,kij->nij", taps[rows], sources)
+            blur = (box @ box @ box)[:, None]
+            pixels = (images[rows].float() @ blur.mT).round()
+            images[rows] = (blur @ pixels).round().to(torch.uint8)
+
+
+def _box_taps(sigmas: Tensor) -> Tensor:
+    """Weights (N, 5) of the box that, applied three times, has the variance of a Gaussian of at most 2 pixels.
+
+    Pillow's GaussianBlur: a box of fractional width, its outermost pixels counted in part (Gwosdek et al. 2011).
+    """
+    variance = sigmas.double().view(-1, 1) ** 2 / 3
+    whole = (((12 * variance + 1).sqrt() - 1) / 2).floor()
+    part = (2 * whole + 1) * (whole * (whole + 1) - 3 * variance) / (6 * (variance - (whole + 1) ** 2))
+    taps = (whole + part + 1 - torch.arange(-2, 3).abs()).clamp(0, 1)
+    return (taps / taps.sum(1, keepdim=True)).float()
+
+
+def _box_sources(size: int) -> Tensor:
+    """Matrices (5, S, S) that fetch each pixel's neighbours two before to two after it, the edge repeated."""
+    neighbours = torch.arange(size) + torch.arange(-2, 3).view(5, 1)
+    return F.one_hot(neighbours.clamp(0, size - 1), size).float()
+
+
+# Between host and device
+
+
+def to_device(table: Tensor, device: torch.device) -> Tensor:
+    """A table on the device; from pageable memory the copy would wait for the work that is queued there."""
+    return (table.pin_memory() if device.type == "cuda" else table).to(device, non_blocking=True)
+
+
+def _chunks(count: int) -> Iterator[slice]:
+    return (slice(start, start + CHUNK) for start in range(0, count, CHUNK))
+
+
+def _grouped(groups: Tensor, device: torch.device) -> Iterator[tuple[int, Tensor]]:
+    """The rows of each group, on the device and at most CHUNK of them at once.
+
+    Args:
+        groups: (N,) group of each row, integers from 0 or booleans, on the CPU.
+
+    Yields:
+        A group and row numbers of it; a large group comes in pieces.
+    """
+    groups = groups.long()
+    counts = groups.bincount().tolist()
+    order = to_device(groups.argsort(stable=True), device)
+    for group, rows in enumerate(order.split(counts)):
+        yield from ((group, piece) for piece in rows.split(CHUNK) if len(piece))

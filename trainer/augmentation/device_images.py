@@ -1,0 +1,71 @@
+"""Small training images that live on the device and are augmented there, all of them at once for each epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from PIL import Image
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from torch import Tensor
+from torch.utils.data import Dataset as TorchDataset
+from transformers import default_data_collator
+
+from trainer.augmentation.batch_transforms import augment_batch, to_device
+
+
+class DeviceImages(TorchDataset):
+    """Augmented training images of a device, each a function of (seed, epoch, row) alone.
+
+    When the first batch of an epoch is asked for, every image is augmented once; a batch is then only picked out and
+    normalised. So neither batches nor ranks nor an interruption change what an image looks like, and no step waits for
+    the host. It answers the keys that `TrainingSampler` draws without repeats, with whole batches: use `collate`.
+
+    Args:
+        dataset: rows with an `image` and a `label` column; all are decoded, and resized to squares, at once.
+        transforms: names of `BATCH_TRANSFORMS`, one for `pixel_values` and perhaps one for `second_view`.
+        image_size: S, side of the images in pixels.
+        device: where they live: N * S * S * 3 bytes, and as many again for each transform.
+        seed: of all augmentation. Default 0.
+    """
+
+    def __init__(
+        self, dataset: Dataset, transforms: Sequence[str], image_size: int, device: torch.device, seed: int = 0
+    ):
+        size = (image_size, image_size)
+        rows = (image.convert("RGB").resize(size, Image.Resampling.BICUBIC) for image in dataset["image"])
+        images = torch.stack([torch.from_numpy(np.array(image)) for image in rows])
+        self.images = images.permute(0, 3, 1, 2).contiguous().to(device)
+        self.labels = torch.tensor(dataset["label"][:], device=device)
+        self.views = dict(zip(("pixel_values", "second_view"), transforms, strict=False))
+        self.mean = 255 * torch.tensor(IMAGENET_DEFAULT_MEAN, device=device).view(3, 1, 1)
+        self.std = 255 * torch.tensor(IMAGENET_DEFAULT_STD, device=device).view(3, 1, 1)
+        self.seed = seed
+        self.epoch = None
+        self.augmented = {}
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitems__(self, keys: Sequence[tuple[int, int, int]]) -> dict[str, Tensor]:
+        self._augment(keys[0][1])
+        rows = to_device(torch.tensor([row for row, _, _ in keys]), self.images.device)
+        batch = {view: (images[rows] - self.mean) / self.std for view, images in self.augmented.items()}
+        return {**batch, "labels": self.labels[rows]}
+
+    def _augment(self, epoch: int) -> None:
+        if epoch == self.epoch:
+            return
+        for index, (view, name) in enumerate(self.views.items()):
+            words = np.random.SeedSequence((self.seed, epoch, index)).generate_state(2)
+            generator = torch.Generator().manual_seed(int(words[0]) << 31 ^ int(words[1]))
+            self.augmented[view] = augment_batch(name, self.images, generator)
+        self.epoch = epoch
+
+
+def collate(examples: dict[str, Tensor] | list[dict[str, Any]]) -> dict[str, Tensor]:
+    """A batch of `DeviceImages` is one already; the rows of other data sets are stacked."""
+    return examples if isinstance(examples, dict) else default_data_collator(examples)
