@@ -10,6 +10,7 @@ from pathlib import Path
 
 from building import data_facts, device_in_words, load_splits, prepare_output_folder
 from command_line import RecipeParser, run
+from datasets import DatasetDict
 from huggingface_hub.errors import StrictDataclassError
 from printing import banner, final_table, next_steps
 from results_folder import write_results
@@ -22,7 +23,8 @@ from trainer.augmentation import EvaluationImages, TrainingImages, image_process
 from trainer.data import class_counts
 from trainer.errors import RunError
 from trainer.evaluation import group_rule
-from trainer.teachers import check_teacher, load_teacher
+from trainer.teachers import Teacher, check_teacher, load_teacher
+from trainer.teachers.class_names import read_class_names
 from trainer.trainer import DeiTLTTrainer
 
 SELECTION_SPLIT = {"last": None, "validation": "validation", "paper": "test"}
@@ -37,18 +39,15 @@ def main(arguments: list[str]) -> None:
     counts = class_counts(splits["train"])
     images = TrainingImages(splits["train"], train_transform(args.train_transform, model_args.image_size), args.seed)
 
+    teacher, teacher_figures = build_teacher(recipe, data, args, splits)
     facts = {
         "class_counts": counts.tolist(),
         "groups": group_rule(counts, data.boundaries),
         "group_boundaries": data.group_boundaries,
         "data": data_facts(data),
-        "teacher": None,
+        "teacher": teacher_figures,
     }
-    teacher = None
-    if is_recipe(args.teacher):
-        args.teacher, facts["teacher"] = teacher_from_recipe(Path(args.teacher), recipe, data, args, splits)
-    if args.teacher is not None:
-        teacher = load_teacher(args.teacher, len(counts), args.teacher_image_size, args.teacher_normalization)
+    if teacher is not None:
         facts["teacher_accuracy_on_training_images"] = check_teacher(teacher, images, args.device)
 
     processor = image_processor(model_args.image_size, args.crop_ratio)
@@ -85,6 +84,39 @@ def main(arguments: list[str]) -> None:
     if args.should_log:
         print(final_table(metrics))
         print(next_steps(args.output_dir))
+
+
+def build_teacher(
+    recipe: Path, data: DataArguments, args: DistillationArguments, splits: DatasetDict
+) -> tuple[Teacher | None, dict | None]:
+    """The teacher of a student's recipe, trained first or reused where it is a recipe itself.
+
+    Args:
+        recipe: the student's.
+        data: the student's data settings.
+        args: the student's training settings; `args.teacher` becomes the folder of a teacher from a recipe.
+        splits: the student's data.
+
+    Returns:
+        The teacher with the data's classes in the data's order, and its own test figures where its recipe was given;
+        None and None for a recipe without a teacher.
+    """
+    if args.teacher is None:
+        return None, None
+    outputs = read_class_names(args.teacher_class_names) if args.teacher_class_names else None
+    figures = None
+    if is_recipe(args.teacher):
+        args.teacher, figures = teacher_from_recipe(Path(args.teacher), recipe, data, args, splits)
+    names = splits["train"].features["label"].names
+    teacher = load_teacher(
+        args.teacher,
+        len(names),
+        args.teacher_image_size,
+        args.teacher_normalization,
+        class_names=names,
+        teacher_class_names=outputs,
+    )
+    return teacher, figures
 
 
 def build_student(model_args: ModelArguments, names: list[str], counts, seed: int) -> DeiTLTForImageClassification:

@@ -9,7 +9,7 @@ from timm.loss import SoftTargetCrossEntropy
 from timm.task import TokenDistillationTask
 from torch import nn
 
-from trainer.losses import DistillationLoss, LDAMLoss, weighted_cross_entropy
+from trainer.losses import DistillationLoss, LDAMLoss, PaCoLoss, weighted_cross_entropy
 
 
 def log_softmax(row):
@@ -161,4 +161,47 @@ def test_ldam_takes_drw_weights():
     logits, labels, weights = torch.randn(6, 3), torch.tensor([0, 1, 2, 0, 1, 2]), torch.tensor([0.1, 0.9, 2.0])
     plain = torch.stack([LDAMLoss([9, 4, 1])(logits[i : i + 1], labels[i : i + 1]) for i in range(6)])
     expected = (plain * weights[labels]).sum() / weights[labels].sum()
-    torch.testing.assert_close(LDAMLoss([9, 4, 1], class_weights=weights)(logits, labels), expected)
+    torch.testing.assert_close(LDAMLoss([9, 4, 1])(logits, labels, weights), expected)
+
+
+def test_paco_is_the_formula_on_three_samples():
+    """Three anchors, classes 0, 0, 1, with their keys and a queue of one, everything written out for anchor 0."""
+    counts, alpha, beta, temperature = [6, 2], 0.05, 1.0, 0.2
+    angles = torch.tensor([0.0, 0.3, 1.2, 0.1, 0.5, 1.0, 0.7])  # queries, keys, queue: points on the circle
+    contrast = torch.stack([angles.cos(), angles.sin()], dim=1)
+    contrast_labels = torch.tensor([0, 0, 1, 0, 0, 1, 0])
+    logits = torch.tensor([[0.4, -0.2], [1.0, 0.3], [-0.5, 0.8]])
+    labels = torch.tensor([0, 0, 1])
+    losses = []
+    for i in range(3):
+        centres = [logits[i, c].item() + math.log(counts[c] / 8) for c in range(2)]
+        others = [j for j in range(7) if j != i]
+        features = {j: math.cos((angles[i] - angles[j]).item()) / temperature for j in others}
+        total = sum(math.exp(v) for v in [*centres, *features.values()])
+        positives = [j for j in others if contrast_labels[j] == labels[i]]
+        weighted = beta * (centres[labels[i]] - math.log(total))
+        weighted += alpha * sum(features[j] - math.log(total) for j in positives)
+        losses.append(-weighted / (beta + alpha * len(positives)))
+    assert [len([j for j in range(7) if j != i and contrast_labels[j] == labels[i]]) for i in range(3)] == [4, 4, 1]
+    loss = PaCoLoss(counts, alpha, beta, temperature)
+    value = loss(logits, contrast[:3], labels, contrast, contrast_labels, torch.arange(3))
+    assert value.item() == pytest.approx(sum(losses) / 3, rel=1e-5)
+
+
+def test_paco_leaves_the_empty_places_of_the_queue_out():
+    torch.manual_seed(0)
+    queries = torch.nn.functional.normalize(torch.randn(4, 5))
+    labels, logits, own = torch.tensor([0, 1, 1, 2]), torch.randn(4, 3), torch.arange(4)
+    loss = PaCoLoss([5, 3, 2])
+    without = loss(logits, queries, labels, queries, labels, own)
+    contrast, contrast_labels = torch.cat([queries, torch.zeros(9, 5)]), torch.cat([labels, torch.full((9,), -1)])
+    torch.testing.assert_close(loss(logits, queries, labels, contrast, contrast_labels, own), without)
+
+
+def test_paco_without_features_is_cross_entropy_with_the_prior():
+    """alpha 0 and no contrast: Balanced Softmax (Ren et al., NeurIPS 2020), which PaCo extends."""
+    torch.manual_seed(0)
+    logits, labels, counts = torch.randn(4, 3), torch.tensor([0, 1, 1, 2]), torch.tensor([5.0, 3.0, 2.0])
+    nothing = torch.zeros(4, 2)
+    loss = PaCoLoss(counts, alpha=0.0)(logits, nothing, labels, nothing, torch.full((4,), -1), torch.arange(4))
+    torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(logits + counts.log(), labels))

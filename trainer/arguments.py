@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from transformers import TrainingArguments
 
+from trainer.augmentation import BATCH_TRANSFORMS, TRAIN_TRANSFORMS
+
 
 def setting(default, text: str, **metadata):
     """A dataclass field with its help text; lists become default factories."""
@@ -110,7 +112,7 @@ class RunArguments(TrainingArguments):
     logging_steps: float = setting(0.02, "Steps between logs; below 1, a share of the run.")
     save_total_limit: int | None = setting(2, "Checkpoints that are kept.")
     ddp_find_unused_parameters: bool | None = setting(False, "No parameter goes unused.")
-    train_transform: str = setting("paper", "Training transform.", choices=["paper", "crop_flip", "affine"])
+    train_transform: str = setting("paper", "Training transform.", choices=list(TRAIN_TRANSFORMS))
     crop_ratio: float = setting(0.875, "Share of the short side that evaluation keeps (224 of 256: the paper's).")
     drw_start_epoch: int | None = setting(
         None, "Epoch (0-based) from which classes are re-weighted; not given, or the last: never."
@@ -195,6 +197,11 @@ class DistillationArguments(RunArguments):
         "Pixels the teacher sees: normalised as the student's (the paper), or its own.",
         choices=["student", "own"],
     )
+    teacher_class_names: str | None = setting(
+        None,
+        "Text file with the class of each of the teacher's outputs, one a line, where its folder does not say or "
+        "says otherwise.",
+    )
 
     def __post_init__(self):
         if self.teacher is not None and self.teacher.lower() == "none":
@@ -230,8 +237,17 @@ class TeacherArguments(RunArguments):
     num_train_epochs: float = setting(200, "Epochs.")
     architecture: str = setting("resnet32_cifar", "A timm model name; resnet8/20/32/56_cifar are ours.")
     image_size: int = setting(32, "Side of the teacher's input in pixels.")
-    loss: str = setting("ldam", "Loss; ldam trains a cosine classifier.", choices=["cross_entropy", "ldam"])
+    loss: str = setting(
+        "ldam",
+        "Loss: cross_entropy, ldam (trains a cosine classifier) or paco (two views of each image, a momentum "
+        "encoder and a queue).",
+        choices=["cross_entropy", "ldam", "paco"],
+    )
     max_margin: float = setting(0.5, "LDAM margin of the smallest class.")
+    sam_rho: list[float] = setting(
+        [], "Radius of SAM's ascent step: one number, or one for each stretch of sam_milestones; none or 0: no SAM."
+    )
+    sam_milestones: list[int] = setting([], "Epochs (0-based) at which the next sam_rho begins.")
     learning_rate: float = setting(0.1, "Learning rate of SGD, not scaled with the batch.")
     momentum: float = setting(0.9, "Momentum of SGD.")
     weight_decay: float = setting(2e-4, "Weight decay of SGD, on every parameter.")
@@ -240,5 +256,44 @@ class TeacherArguments(RunArguments):
     )
     lr_decay: float = setting(0.01, "Factor at each milestone.")
     lr_scheduler_type: str = setting("cosine", "Schedule where there are no milestones.")
-    train_transform: str = setting("crop_flip", "Training transform.", choices=["paper", "crop_flip", "affine"])
+    train_transform: str = setting("crop_flip", "Training transform.", choices=list(TRAIN_TRANSFORMS))
+    second_transform: str = setting("simclr", "Transform of PaCo's second view.", choices=list(TRAIN_TRANSFORMS))
+    images_on_device: bool = setting(
+        False, "Keep the training images on the device and augment them there; for small images, some transforms."
+    )
     crop_ratio: float = setting(1.0, "Share of the short side that evaluation keeps.")
+    paco_alpha: float = setting(0.01, "Weight of PaCo's positives of the same class; its class centre has paco_beta.")
+    paco_beta: float = setting(1.0, "Weight of PaCo's positive that is the class centre.")
+    paco_temperature: float = setting(0.05, "Temperature of PaCo's features.")
+    paco_dim: int = setting(32, "Features that PaCo compares.")
+    paco_queue: int = setting(1024, "Keys that PaCo remembers.")
+    paco_momentum: float = setting(0.999, "Momentum of PaCo's key encoder.")
+
+    def __post_init__(self):
+        check_ranges(self, {"max_margin": "[0, inf)", "learning_rate": "(0, inf)", "momentum": "[0, 1)"})
+        check_ranges(self, {"paco_alpha": "[0, inf)", "paco_beta": "(0, inf)", "paco_temperature": "(0, inf)"})
+        check_ranges(self, {"paco_dim": "[1, inf)", "paco_queue": "[1, inf)", "paco_momentum": "[0, 1)"})
+        if len(self.sam_rho) not in (0, len(self.sam_milestones) + 1) or any(rho < 0 for rho in self.sam_rho):
+            raise ValueError(
+                f"sam_rho takes one number, at least 0, or one more than there are sam_milestones; got {self.sam_rho} "
+                f"for the milestones {self.sam_milestones}"
+            )
+        if self.sam_milestones != sorted(self.sam_milestones) or self.lr_milestones != sorted(self.lr_milestones):
+            raise ValueError("sam_milestones and lr_milestones must be in rising order")
+        if self.loss == "paco" and self.drw_start_epoch not in (None, self.num_train_epochs):
+            raise ValueError("paco balances classes by its prior, not by DRW; leave drw_start_epoch out")
+        if self.images_on_device:
+            views = [self.train_transform, *([self.second_transform] if self.loss == "paco" else [])]
+            missing = [name for name in views if name not in BATCH_TRANSFORMS]
+            if missing:
+                raise ValueError(
+                    f"images_on_device knows the transforms {', '.join(BATCH_TRANSFORMS)}, not {missing[0]}"
+                )
+            self.dataloader_num_workers = 0  # a worker could not hand over what lies on the device
+        super().__post_init__()
+
+    def sam_rho_in(self, epoch: float | None) -> float:
+        """SAM's radius in an epoch (a fraction counts as begun); 0 for plain SGD."""
+        if not self.sam_rho:
+            return 0.0
+        return self.sam_rho[sum((epoch or 0) >= milestone for milestone in self.sam_milestones)]

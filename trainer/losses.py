@@ -135,16 +135,62 @@ class LDAMLoss(nn.Module):
         counts: (C,) training images per class, each at least 1.
         max_margin: margin of the smallest class, in cosine units. Default 0.5 (CIFAR; 0.3 for ImageNet-LT).
         scale: the s that the classifier has already multiplied its cosines with. Default 30.
-        class_weights: (C,) DRW weights, or None (default).
     """
 
-    def __init__(self, counts, max_margin: float = 0.5, scale: float = 30.0, class_weights: Tensor | None = None):
+    def __init__(self, counts, max_margin: float = 0.5, scale: float = 30.0):
         super().__init__()
         margins = torch.as_tensor(counts, dtype=torch.float32) ** -0.25
         self.register_buffer("scaled_margins", scale * max_margin * margins / margins.max())
-        self.register_buffer("class_weights", class_weights)
 
-    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Args: logits (B, C), scale times cosine; labels (B,). Returns the scalar (weighted) mean loss."""
-        margins = F.one_hot(labels, logits.shape[-1]) * self.scaled_margins
-        return F.cross_entropy(logits.float() - margins, labels, weight=self.class_weights)
+    def forward(self, logits: Tensor, labels: Tensor, class_weights: Tensor | None = None) -> Tensor:
+        """Args: logits (B, C), scale times cosine; labels (B,); DRW weights (C,) or None. Returns the mean loss."""
+        logits = logits.float()
+        lowered = logits.scatter_add(1, labels[:, None], -self.scaled_margins[labels, None])
+        return weighted_cross_entropy(lowered, labels, class_weights)
+
+
+class PaCoLoss(nn.Module):
+    """Parametric contrastive loss: supervised contrast of features in which class centres take part.
+
+    PaCo, Cui et al., ICCV 2021 (arXiv 2107.12028), equations 3 to 5, with the class prior that the authors' code adds
+    to the centre logits in training. For anchor i the candidates are the C class centres, with the logits
+    `z_ic + log(n_c / n)`, and the contrast features with the logits `q_i . f_j / T`. The loss is the weighted mean of
+    `-log softmax` over the positives: the own class centre with weight `beta`, every contrast feature of the own class
+    with weight `alpha`. Being itself no candidate, the anchor's own query is left out.
+
+    Args:
+        counts: (C,) training images per class, each at least 1.
+        alpha: weight of a positive that is a feature. Default 0.01 (CIFAR; 0.05 for ImageNet-LT).
+        beta: weight of the positive that is the class centre. Default 1.
+        temperature: T of the features; the centre logits have none. Default 0.05 (CIFAR; 0.2 for ImageNet-LT).
+    """
+
+    def __init__(self, counts, alpha: float = 0.01, beta: float = 1.0, temperature: float = 0.05):
+        super().__init__()
+        counts = torch.as_tensor(counts, dtype=torch.float32)
+        self.register_buffer("log_prior", (counts / counts.sum()).log())
+        self.alpha = alpha
+        self.beta = beta
+        self.temperature = temperature
+
+    def forward(
+        self, logits: Tensor, queries: Tensor, labels: Tensor, contrast: Tensor, contrast_labels: Tensor, own: Tensor
+    ) -> Tensor:
+        """The mean loss over the anchors, in float32.
+
+        Args:
+            logits: (B, C) of the class centres, without prior.
+            queries: (B, D) features of the anchors, of length 1.
+            labels: (B,) class indices.
+            contrast: (M, D) features of length 1: all queries, all keys and the queue.
+            contrast_labels: (M,) class indices; -1 for a place of the queue that is still empty.
+            own: (B,) places of the anchors' own queries in `contrast`.
+        """
+        similarities = queries.float() @ contrast.float().T / self.temperature
+        is_candidate = (contrast_labels >= 0).expand_as(similarities).scatter(1, own[:, None], False)
+        similarities = similarities.masked_fill(~is_candidate, -torch.inf)
+        log_p = torch.cat([logits.float() + self.log_prior, similarities], dim=1).log_softmax(dim=1)
+        is_positive = is_candidate & (contrast_labels == labels[:, None])
+        of_centres = self.beta * log_p.gather(1, labels[:, None]).squeeze(1)
+        of_features = self.alpha * log_p[:, logits.shape[1] :].masked_fill(~is_positive, 0).sum(dim=1)
+        return -((of_centres + of_features) / (self.beta + self.alpha * is_positive.sum(dim=1))).mean()

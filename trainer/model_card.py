@@ -15,6 +15,7 @@ NOT_LISTED = [
     "output_dir",
     "teacher_output_dir",
     "teacher",
+    "teacher_class_names",
     "disable_tqdm",
     "report_to",
     "debug",

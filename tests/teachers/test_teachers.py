@@ -16,7 +16,7 @@ from trainer.arguments import TeacherArguments
 from trainer.augmentation import TrainingImages, train_transform
 from trainer.errors import TeacherError
 from trainer.teachers import Teacher, check_teacher, is_complete, load_teacher, train_teacher
-from trainer.teachers.cifar_resnet import CosineClassifier
+from trainer.teachers.cosine import CosineClassifier
 
 
 def bright_or_dark(per_class=(30, 10)):
@@ -183,7 +183,7 @@ def test_drw_and_margins_enter_the_training_loss(tmp_path):
     for epoch, weights in ((1.9, None), (2.0, effective_number_weights([30, 10]))):
         trainer.state.epoch = epoch
         loss = trainer.compute_loss(model, {"pixel_values": images, "labels": labels})
-        torch.testing.assert_close(loss, LDAMLoss([30, 10], class_weights=weights)(model(images), labels))
+        torch.testing.assert_close(loss, LDAMLoss([30, 10])(model(images), labels, weights))
 
 
 def test_step_schedule(tmp_path):
@@ -205,10 +205,17 @@ def test_step_schedule(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"architecture": "resnet_that_is_not"}, {"architecture": "resnet18", "loss": "ldam"}]
+    ("settings", "message"),
+    [
+        ({"architecture": "resnet_that_is_not"}, "Unknown model"),
+        ({"architecture": "levit_128s", "loss": "ldam"}, "linear layer"),
+        ({"architecture": "levit_128s", "loss": "paco"}, "linear layer"),
+        ({"architecture": "vgg11", "loss": "cross_entropy", "image_size": 16}, "vgg11, 16 px: .*too small"),
+        ({"architecture": "vit_tiny_patch16_224", "loss": "cross_entropy"}, "32 px: .*doesn't match model"),
+    ],
 )
-def test_an_architecture_that_cannot_be_built_is_refused(tmp_path, settings):
+def test_an_architecture_that_cannot_be_built_is_refused(tmp_path, settings, message):
     args = TeacherArguments(output_dir=str(tmp_path), use_cpu=True, **settings)
     data = bright_or_dark((2, 2))
-    with pytest.raises(TeacherError, match=r"ldam needs one of"):
+    with pytest.raises(TeacherError, match=message):
         train_teacher(args, DatasetDict(train=data, test=data))

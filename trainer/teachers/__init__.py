@@ -1,7 +1,18 @@
-"""CNN teachers: architectures, loading, checking, training."""
+"""CNN teachers: architectures, losses' networks, loading, checking, training."""
 
 from trainer.teachers.checking import check_teacher
 from trainer.teachers.loading import Teacher, load_teacher
-from trainer.teachers.training import TeacherTrainer, is_complete, train_teacher
+from trainer.teachers.paco import PaCo, PaCoTrainer
+from trainer.teachers.trainer import TeacherTrainer
+from trainer.teachers.training import is_complete, train_teacher
 
-__all__ = ["Teacher", "TeacherTrainer", "check_teacher", "is_complete", "load_teacher", "train_teacher"]
+__all__ = [
+    "PaCo",
+    "PaCoTrainer",
+    "Teacher",
+    "TeacherTrainer",
+    "check_teacher",
+    "is_complete",
+    "load_teacher",
+    "train_teacher",
+]

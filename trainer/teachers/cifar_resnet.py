@@ -2,31 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
-
-
-class CosineClassifier(nn.Module):
-    """`scale * cos(features, class vector)`, without a bias: the normalised classifier that LDAM trains.
-
-    Args:
-        num_features: D.
-        num_classes: C.
-        scale: LDAM's s. It is part of the module, so that its logits have a usable softmax. Default 30.
-    """
-
-    def __init__(self, num_features: int, num_classes: int, scale: float = 30.0):
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(num_classes, num_features))
-        nn.init.xavier_uniform_(self.weight)
-        self.scale = scale
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, D) features to (B, C) logits."""
-        return self.scale * F.linear(F.normalize(features), F.normalize(self.weight))
 
 
 class BasicBlock(nn.Module):
@@ -57,10 +36,9 @@ class CifarResNet(nn.Module):
         blocks: n, blocks in each of the three stages.
         num_classes: C.
         in_chans: image channels. Default 3.
-        cosine_classifier: a `CosineClassifier` in place of the linear one (for LDAM). Default False.
     """
 
-    def __init__(self, blocks: int, num_classes: int = 10, in_chans: int = 3, cosine_classifier: bool = False):
+    def __init__(self, blocks: int, num_classes: int = 10, in_chans: int = 3):
         super().__init__()
         self.num_classes = num_classes
         self.num_features = 64
@@ -69,7 +47,7 @@ class CifarResNet(nn.Module):
         self.layer1 = self._stage(16, 16, blocks, stride=1)
         self.layer2 = self._stage(16, 32, blocks, stride=2)
         self.layer3 = self._stage(32, 64, blocks, stride=2)
-        self.fc = CosineClassifier(64, num_classes) if cosine_classifier else nn.Linear(64, num_classes)
+        self.fc = nn.Linear(64, num_classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight)
@@ -84,13 +62,18 @@ class CifarResNet(nn.Module):
         return self.fc
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) images to (B, 64) pooled features."""
+        """(B, 3, H, W) images to (B, 64, H / 4, W / 4) features."""
         x = F.relu(self.bn1(self.conv1(x)))
-        return self.layer3(self.layer2(self.layer1(x))).mean(dim=(2, 3))
+        return self.layer3(self.layer2(self.layer1(x)))
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """(B, 64, h, w) features to (B, C) logits, or to the (B, 64) pooled features that the classifier sees."""
+        x = x.mean(dim=(2, 3))
+        return x if pre_logits else self.fc(x)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) images to (B, C) logits."""
-        return self.fc(self.forward_features(x))
+        return self.forward_head(self.forward_features(x))
 
 
 def _cfg() -> dict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -15,7 +16,8 @@ from torch import Tensor, nn
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from trainer.errors import TeacherError
-from trainer.teachers import cifar_resnet  # noqa: F401  (registers the CIFAR ResNets with timm)
+from trainer.teachers import cifar_resnet, cosine  # noqa: F401  (register their models with timm)
+from trainer.teachers.class_names import class_order
 
 NORMALIZATIONS = ("student", "own")
 
@@ -31,9 +33,18 @@ class Teacher(nn.Module):
         image_size: side of its input in pixels, or None for images as they come.
         mean, std: (3,) its own pixel statistics.
         normalization: "student" keeps the student's normalisation, "own" converts to the teacher's.
+        order: (C,) which of the model's outputs is class 0, 1, ... of the data; None: as they come.
     """
 
-    def __init__(self, model: nn.Module, image_size: int | None, mean, std, normalization: str = "student"):
+    def __init__(
+        self,
+        model: nn.Module,
+        image_size: int | None,
+        mean,
+        std,
+        normalization: str = "student",
+        order: Sequence[int] | None = None,
+    ):
         super().__init__()
         self.model = model
         self.image_size = image_size
@@ -42,6 +53,7 @@ class Teacher(nn.Module):
         mean, std = torch.tensor(mean), torch.tensor(std)
         self.register_buffer("scale", (student_std / std).view(3, 1, 1))
         self.register_buffer("shift", ((student_mean - mean) / std).view(3, 1, 1))
+        self.register_buffer("order", None if order is None else torch.tensor(order))
         self.requires_grad_(False)
         self.eval()
 
@@ -51,20 +63,26 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) images in the student's normalisation to (B, C) logits."""
+        """(B, 3, H, W) images in the student's normalisation to (B, C) logits, column c for class c of the data."""
         if self.image_size is not None and images.shape[-2:] != (self.image_size, self.image_size):
             size = (self.image_size, self.image_size)
             images = F.interpolate(images, size, mode="bicubic", align_corners=False, antialias=False)
         if self.own_normalization:
             images = images * self.scale + self.shift
         output = self.model(images)
-        return output if isinstance(output, Tensor) else output.logits
+        logits = output if isinstance(output, Tensor) else output.logits
+        return logits if self.order is None else logits.index_select(-1, self.order)
 
 
 def load_teacher(
-    name_or_path: str, num_labels: int, image_size: int | None = None, normalization: str = "student"
+    name_or_path: str,
+    num_labels: int,
+    image_size: int | None = None,
+    normalization: str = "student",
+    class_names: Sequence[str] | None = None,
+    teacher_class_names: Sequence[str] | None = None,
 ) -> Teacher:
-    """Load a frozen teacher.
+    """Load a frozen teacher, its outputs in the order of the data's classes.
 
     Args:
         name_or_path: a folder written by `train_teacher.py` or by timm, a folder or Hub id of a Hugging Face image
@@ -72,12 +90,16 @@ def load_teacher(
         num_labels: C, classes of the student's data; the teacher must have as many.
         image_size: side of the teacher's input in pixels; by default the size it was trained with.
         normalization: "student" (the paper: the student's pixels as they are, default) or "own".
+        class_names: (C,) the data's classes in the data's order, to which the teacher's outputs are brought by name;
+            outputs without names are taken in the order they have. Default: no comparison.
+        teacher_class_names: (C,) classes of the teacher's outputs in their order, in place of those that its folder
+            gives (timm's `label_names`, Hugging Face's `id2label`). Default: the folder's.
 
     Returns:
         A `Teacher`: images in the student's normalisation to logits.
 
     Raises:
-        TeacherError: nothing loadable there, or another number of classes.
+        TeacherError: nothing loadable there, another number of classes, or other classes.
         ValueError: an unknown normalisation.
     """
     if normalization not in NORMALIZATIONS:
@@ -98,18 +120,23 @@ def load_teacher(
         raise TeacherError(
             f"teacher {name_or_path}: cannot be loaded ({reason}); give a folder or a model name"
         ) from error
-    model, num_classes, own_size, mean, std = loaded
+    model, num_classes, own_names, own_size, mean, std = loaded
     if num_classes != num_labels:
         raise TeacherError(
             f"teacher {name_or_path}: has {num_classes} classes, the data have {num_labels}; train it on these data"
         )
-    return Teacher(model, image_size or own_size, mean, std, normalization)
+    names = own_names if teacher_class_names is None else teacher_class_names
+    order = None if names is None or class_names is None else class_order(name_or_path, names, class_names)
+    return Teacher(model, image_size or own_size, mean, std, normalization, order)
 
 
 def _load_timm(name: str) -> tuple:
     model = timm.create_model(name, pretrained=True)
     config = model.pretrained_cfg
-    return model, model.num_classes, config["input_size"][-1], config["mean"], config["std"]
+    names = config.get("label_names") or None
+    if isinstance(names, dict):  # output index to name, where timm's folder says it so
+        names = [names[index] for index in sorted(names, key=int)]
+    return model, model.num_classes, names, config["input_size"][-1], config["mean"], config["std"]
 
 
 def _load_transformers(name: str) -> tuple:
@@ -117,4 +144,7 @@ def _load_transformers(name: str) -> tuple:
     processor = AutoImageProcessor.from_pretrained(name)
     size = getattr(processor, "crop_size", None) or processor.size
     side = size.get("height") or size.get("shortest_edge")
-    return model, model.config.num_labels, side, processor.image_mean, processor.image_std
+    names = [name for _, name in sorted(model.config.id2label.items())]
+    if names == [f"LABEL_{index}" for index in range(len(names))]:  # transformers' placeholders
+        names = None
+    return model, model.config.num_labels, names, side, processor.image_mean, processor.image_std

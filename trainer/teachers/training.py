@@ -1,4 +1,4 @@
-"""Training a teacher: cross-entropy or LDAM, each with deferred re-weighting if asked."""
+"""Training a teacher from data to a folder: build the network, train, test, save."""
 
 from __future__ import annotations
 
@@ -7,82 +7,20 @@ from pathlib import Path
 
 import timm
 import torch
-from datasets import DatasetDict
+from datasets import Dataset, DatasetDict
 from timm.models import save_for_hf
 from torch import nn
-from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Dataset as TorchDataset
-from transformers import Trainer
 
 from trainer.arguments import TeacherArguments
-from trainer.augmentation import EvaluationImages, TrainingImages, TrainingSampler, image_processor, train_transform
-from trainer.callbacks import HistoryCallback
+from trainer.augmentation import EvaluationImages, TrainingImages, image_processor, train_transform
+from trainer.augmentation.device_images import DeviceImages, collate
 from trainer.data import class_counts
 from trainer.errors import TeacherError
-from trainer.evaluation import expert_report
-from trainer.losses import LDAMLoss, weighted_cross_entropy
-from trainer.reweighting import effective_number_weights
-from trainer.teachers import cifar_resnet  # noqa: F401  (registers the CIFAR ResNets with timm)
-
-
-class TeacherTrainer(Trainer):
-    """Trains a CNN on long-tailed images.
-
-    Args:
-        model: images to logits; a cosine classifier's for LDAM.
-        args: `TeacherArguments`.
-        counts: (C,) training images per class.
-        train_dataset: `TrainingImages`.
-        eval_dataset: `EvaluationImages`.
-    """
-
-    loss_is_scaled_for_ga = False
-
-    def __init__(self, model: nn.Module, args: TeacherArguments, counts, **kwargs):
-        super().__init__(model, args, **kwargs)
-        self.model_accepts_loss_kwargs = False
-        self.counts = torch.as_tensor(counts)
-        self.class_weights = effective_number_weights(self.counts, args.drw_beta).to(args.device)
-        self.ldam = LDAMLoss(self.counts, args.max_margin).to(args.device) if args.loss == "ldam" else None
-
-    def _get_train_sampler(self, train_dataset: TorchDataset | None = None) -> TrainingSampler:
-        return TrainingSampler(len(train_dataset or self.train_dataset), repeats=1, seed=self.args.seed)
-
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        """Mean loss of one batch, re-weighted from `drw_start_epoch` on (LDAM-DRW, Cao et al. 2019, algorithm 1)."""
-        logits = model(inputs["pixel_values"])
-        weights = self.class_weights if self.args.in_drw(self.state.epoch) and model.training else None
-        if self.ldam is not None and model.training:
-            self.ldam.class_weights = weights
-            loss = self.ldam(logits, inputs["labels"])
-        else:
-            loss = weighted_cross_entropy(logits, inputs["labels"], weights)
-        return (loss, {"logits": logits}) if return_outputs else loss
-
-    def create_optimizer(self, model=None) -> torch.optim.Optimizer:
-        """SGD with weight decay on every parameter, as the teachers' source recipes have it."""
-        if self.optimizer is None:
-            args = self.args
-            self.optimizer = torch.optim.SGD(
-                self.model.parameters(), args.learning_rate, momentum=args.momentum, weight_decay=args.weight_decay
-            )
-        return self.optimizer
-
-    def create_scheduler(self, num_training_steps: int, optimizer=None):
-        """Linear warm-up and a step at each milestone, or Trainer's own schedule where there are no milestones."""
-        args = self.args
-        if not args.lr_milestones or self.lr_scheduler is not None:
-            return super().create_scheduler(num_training_steps, optimizer)
-        steps_per_epoch = num_training_steps / args.num_train_epochs
-
-        def factor(step: int) -> float:
-            epoch = int(step / steps_per_epoch)
-            if epoch < args.warmup_epochs:
-                return (epoch + 1) / args.warmup_epochs
-            return args.lr_decay ** sum(epoch >= milestone for milestone in args.lr_milestones)
-
-        self.lr_scheduler = LambdaLR(optimizer or self.optimizer, factor)
-        return self.lr_scheduler
+from trainer.evaluation import expert_report, per_class_accuracy, plot_class_accuracy
+from trainer.teachers import cifar_resnet, cosine  # noqa: F401  (register their models with timm)
+from trainer.teachers.paco import PaCo, PaCoTrainer
+from trainer.teachers.trainer import TeacherTrainer
 
 
 def train_teacher(
@@ -95,7 +33,8 @@ def train_teacher(
     """Train a teacher, test it and write its folder.
 
     The folder holds config.json and model.safetensors as `timm.create_model("local-dir:...")` reads them, and
-    `metrics.json`, which is written last: its presence means that the teacher is complete.
+    `metrics.json`, which is written last: its presence means that the teacher is complete. Of PaCo's networks only
+    the classifier is saved.
 
     Args:
         args: all settings; the folder is `args.output_dir`.
@@ -108,57 +47,89 @@ def train_teacher(
         The contents of `metrics.json`; `teacher` holds the test figures.
 
     Raises:
-        TeacherError: timm does not know the architecture, or it has no cosine classifier for LDAM.
+        TeacherError: timm does not know the architecture, or it does not end in a linear layer as LDAM and PaCo need.
     """
     counts = class_counts(splits["train"])
-    names = splits["train"].features["label"].names
-    model_args = {"cosine_classifier": True} if args.loss == "ldam" else {}
-    torch.manual_seed(args.seed)
-    try:
-        model = timm.create_model(args.architecture, num_classes=len(counts), **model_args)
-    except (RuntimeError, TypeError) as error:  # an unknown name; an architecture without a cosine classifier
-        raise TeacherError(
-            f"teacher architecture {args.architecture} with loss {args.loss}: {str(error).splitlines()[0]}; ldam "
-            "needs one of resnet8/20/32/56_cifar, cross_entropy takes any timm model"
-        ) from error
-    trainer = TeacherTrainer(
-        model,
-        args,
-        counts,
-        train_dataset=TrainingImages(
-            splits["train"], train_transform(args.train_transform, args.image_size), args.seed
-        ),
-        eval_dataset=EvaluationImages(splits["test"], image_processor(args.image_size, args.crop_ratio)),
-        callbacks=[HistoryCallback()],
-    )
+    classifier = build_classifier(args, len(counts))
+    shared = {
+        "args": args,
+        "counts": counts,
+        "train_dataset": training_images(args, splits["train"]),
+        "eval_dataset": EvaluationImages(splits["test"], image_processor(args.image_size, args.crop_ratio)),
+        "data_collator": collate,
+    }
+    if args.loss == "paco":
+        trainer = PaCoTrainer(PaCo(classifier, args.paco_dim, args.paco_queue, args.paco_momentum), **shared)
+    else:
+        trainer = TeacherTrainer(classifier, **shared)
     output = trainer.train(resume_from_checkpoint=checkpoint)
     predictions = trainer.predict(trainer.eval_dataset)
-    report = expert_report({"teacher": predictions.predictions}, predictions.label_ids, counts, boundaries)
+    logits, labels = predictions.predictions, predictions.label_ids
     metrics = {
-        "teacher": report["teacher"],
-        "architecture": args.architecture,
-        "loss": args.loss,
-        "epochs": args.num_train_epochs,
-        "seed": args.seed,
+        "teacher": expert_report({"teacher": logits}, labels, counts, boundaries)["teacher"],
+        **recipe_facts(args),
         "class_counts": counts.tolist(),
         "wall_seconds": round(output.metrics["train_runtime"], 1),
         "images_per_second": round(output.metrics["train_samples_per_second"], 1),
         **(facts or {}),
     }
     if args.should_save:
-        _save_teacher(Path(args.output_dir), model, model_args, args.image_size, names, metrics)
+        names = splits["train"].features["label"].names
+        accuracies = {"teacher": per_class_accuracy(logits, labels, len(counts))}
+        plot_class_accuracy(accuracies, counts, names, Path(args.output_dir, "plots", "class_accuracy.png"))
+        _save(Path(args.output_dir), classifier, args, names, metrics)
     trainer.accelerator.wait_for_everyone()
     return metrics
 
 
-def _save_teacher(folder: Path, model: nn.Module, model_args: dict, image_size: int, names: list, metrics: dict):
+def build_classifier(args: TeacherArguments, num_classes: int) -> nn.Module:
+    """A timm model with fresh weights that depend on the seed alone, for LDAM with a cosine classifier.
+
+    Raises:
+        TeacherError: as `train_teacher`.
+    """
+    torch.manual_seed(args.seed)
+    name, kwargs = args.architecture, {}
+    if args.loss == "ldam":
+        name, kwargs = "cosine_classifier", {"backbone": args.architecture}
+    try:
+        model = timm.create_model(name, num_classes=num_classes, **kwargs)
+        if args.loss == "paco" and type(model.get_classifier()) is not nn.Linear:
+            raise ValueError("paco needs a model that ends in one linear layer")
+        with torch.no_grad():
+            model.eval()(torch.zeros(1, 3, args.image_size, args.image_size))
+    # An unknown name; no linear layer to replace; a network that its images are too small for, or of another size.
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise TeacherError(
+            f"teacher architecture {args.architecture}, {args.image_size} px: {str(error).splitlines()[0]}"
+        ) from error
+    return model
+
+
+def training_images(args: TeacherArguments, dataset: Dataset) -> TorchDataset:
+    """The augmented training images, on the device or from the loader; two views of each for PaCo."""
+    names = [args.train_transform, *([args.second_transform] if args.loss == "paco" else [])]
+    if args.images_on_device:
+        return DeviceImages(dataset, names, args.image_size, args.device, args.seed)
+    first, second = [*(train_transform(name, args.image_size) for name in names), None][:2]
+    return TrainingImages(dataset, first, args.seed, second)
+
+
+def recipe_facts(args: TeacherArguments) -> dict:
+    """The settings that say what kind of teacher this is."""
+    keys = ("architecture", "loss", "sam_rho", "sam_milestones", "drw_start_epoch", "learning_rate", "lr_milestones")
+    facts = {key: getattr(args, key) for key in keys}
+    return {**facts, "epochs": args.num_train_epochs, "batch_size": args.global_batch_size, "seed": args.seed}
+
+
+def _save(folder: Path, model: nn.Module, args: TeacherArguments, names: list, metrics: dict) -> None:
     save_for_hf(
         model.cpu(),
         str(folder),
         model_config={"label_names": names},
-        model_args=model_args,
+        model_args={"backbone": args.architecture} if args.loss == "ldam" else {},
         safe_serialization=True,
-        data_config={"input_size": (3, image_size, image_size)},
+        data_config={"input_size": (3, args.image_size, args.image_size), "crop_pct": args.crop_ratio},
     )
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
 

@@ -1,0 +1,135 @@
+"""What every teacher's training must show: it learns, and its steps never wait for the host."""
+
+import pytest
+import torch
+from datasets import DatasetDict
+from helpers import history, picture_dataset
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from trainer.arguments import TeacherArguments
+from trainer.augmentation import EvaluationImages, image_processor
+from trainer.augmentation.device_images import collate
+from trainer.data import class_counts, load_long_tailed
+from trainer.evaluation import expert_report
+from trainer.teachers import PaCo, PaCoTrainer, TeacherTrainer, load_teacher, train_teacher
+from trainer.teachers.training import build_classifier, training_images
+
+LOSSES = {
+    "cross-entropy": {"loss": "cross_entropy"},
+    "LDAM-DRW": {"loss": "ldam", "drw_start_epoch": 1},
+    "LDAM-DRW and SAM": {"loss": "ldam", "drw_start_epoch": 1, "sam_rho": [0.1]},
+    "PaCo": {"loss": "paco", "paco_queue": 128},
+    "PaCo and SAM": {"loss": "paco", "paco_queue": 128, "sam_rho": [0.05]},
+}
+
+
+def arguments(folder, **settings):
+    return TeacherArguments(
+        output_dir=str(folder),
+        architecture="resnet8_cifar",
+        image_size=16,
+        num_train_epochs=2,
+        warmup_epochs=0,
+        learning_rate=0.05,
+        per_device_train_batch_size=16,
+        images_on_device=True,
+        second_transform="crop_flip",
+        save_strategy="no",
+        use_cpu=True,
+        disable_tqdm=True,
+        **settings,
+    )
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_long_tailed("digits", rho=5)
+
+
+@pytest.fixture(scope="module")
+def best_of_the_untrained(digits):
+    """The best of twenty networks that have learnt nothing."""
+    counts = class_counts(digits["train"])
+    images = EvaluationImages(digits["test"], image_processor(16, 1.0))
+    batch = torch.stack([row["pixel_values"] for row in images.__getitems__(range(len(images)))])
+    accuracies = []
+    for seed in range(20):
+        args = TeacherArguments(output_dir="unused", architecture="resnet8_cifar", seed=seed, use_cpu=True)
+        with torch.no_grad():
+            logits = build_classifier(args, 10).eval()(batch).numpy()
+        accuracies.append(
+            expert_report({"teacher": logits}, digits["test"]["label"][:], counts)["teacher"]["accuracy"]
+        )
+    return max(accuracies)
+
+
+@pytest.mark.parametrize("settings", LOSSES.values(), ids=LOSSES.keys())
+def test_two_epochs_teach_more_than_chance(tmp_path, digits, best_of_the_untrained, settings):
+    metrics = train_teacher(arguments(tmp_path, **settings), digits)
+    assert 10 <= best_of_the_untrained < 30
+    assert metrics["teacher"]["accuracy"] > best_of_the_untrained + 20
+
+
+@pytest.mark.parametrize("loss", ["ldam", "paco"])
+def test_any_timm_model_that_ends_in_a_linear_layer(tmp_path, loss):
+    data = DatasetDict(train=picture_dataset((10, 6, 4), size=32), test=picture_dataset((4, 4, 4), size=32))
+    args = TeacherArguments(
+        output_dir=str(tmp_path),
+        architecture="resnet18",
+        image_size=32,
+        loss=loss,
+        sam_rho=[0.05],
+        train_transform="crop_flip",
+        second_transform="affine",
+        num_train_epochs=1,
+        warmup_epochs=0,
+        save_strategy="no",
+        use_cpu=True,
+        disable_tqdm=True,
+    )
+    metrics = train_teacher(args, data)
+    assert metrics["architecture"] == "resnet18"
+    teacher = load_teacher(str(tmp_path), 3)
+    assert teacher(torch.randn(2, 3, 32, 32)).shape == (2, 3)
+    assert (tmp_path / "plots" / "class_accuracy.png").is_file()
+
+
+@pytest.mark.parametrize("loss", ["ldam", "paco"])
+def test_mixed_precision_with_sam(tmp_path, loss):
+    args = arguments(tmp_path, loss=loss, sam_rho=[0.1], bf16=True, logging_steps=1)
+    data = DatasetDict(train=picture_dataset((30, 15, 6), size=16), test=picture_dataset((8, 8, 8), size=16))
+    train_teacher(args, data)
+    losses = [row["loss"] for row in history(tmp_path) if "loss" in row]
+    assert losses[-1] < losses[0]
+    assert all(v.dtype == torch.float32 for v in load_teacher(str(tmp_path), 3).parameters())
+
+
+class NoWaiting(TorchDispatchMode):
+    """Refuses what makes the host wait for the device: reading a number back, shapes that depend on values."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.overloadpacket in (torch.ops.aten._local_scalar_dense, torch.ops.aten.nonzero, torch.ops.aten.equal):
+            raise AssertionError(f"{func} waits for the device")
+        return func(*args, **(kwargs or {}))
+
+
+def test_the_guard_catches_a_wait():
+    with pytest.raises(AssertionError, match="waits"), NoWaiting():
+        torch.ones(1).item()
+
+
+@pytest.mark.parametrize("settings", LOSSES.values(), ids=LOSSES.keys())
+def test_no_step_waits_for_the_host(tmp_path, settings):
+    data = picture_dataset((20, 8, 4), size=16)
+    args = arguments(tmp_path, **settings)
+    model = build_classifier(args, 3)
+    kind, model = (PaCoTrainer, PaCo(model)) if args.loss == "paco" else (TeacherTrainer, model)
+    trainer = kind(model, args, [20, 8, 4], train_dataset=training_images(args, data), data_collator=collate)
+    trainer.create_optimizer()
+    trainer.state.epoch, trainer.current_gradient_accumulation_steps = 1.0, 1
+    rows = [(row, 0, row) for row in range(16)]
+    trainer.train_dataset.__getitems__(rows)  # the epoch's augmentation, which is once, not in each step
+    with NoWaiting():
+        batch = trainer.train_dataset.__getitems__(rows)
+        trainer.training_step(trainer.model, batch)
+        trainer.optimizer.step()

@@ -1,0 +1,156 @@
+"""What a teacher knows of the images that it is shown, the measurement of Table 1 of DeiT-LT (arXiv 2404.02900)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import BatchSampler, DataLoader
+from transformers import BaseImageProcessor
+
+from trainer.augmentation import BatchMixing, EvaluationImages, TrainingImages, TrainingSampler
+from trainer.data import class_counts
+from trainer.errors import TeacherError
+from trainer.evaluation import expert_report, head_mid_tail
+from trainer.teachers.loading import Teacher
+
+
+def behaviour_on_test_images(
+    teacher: Teacher, images: EvaluationImages, counts, boundaries, device: torch.device, batch_size: int = 64
+) -> dict[str, dict]:
+    """The expert report of a teacher that sees the test images as the student does.
+
+    Args:
+        teacher: as the trainer uses it.
+        images: at the student's size, in its normalisation.
+        counts: (C,) training images per class.
+        boundaries: of head/mid/tail, as `head_mid_tail` takes them.
+        device: where to run, in float32.
+        batch_size: Default 64.
+
+    Returns:
+        `expert_report`'s, with the one expert "teacher".
+
+    Raises:
+        TeacherError: its outputs are not finite.
+    """
+    teacher, logits, labels = teacher.to(device), [], []
+    for batch in DataLoader(images, batch_size=batch_size):
+        logits.append(teacher(batch["pixel_values"].to(device)))
+        labels.append(batch["labels"])
+    logits = torch.cat(logits).float().cpu()
+    if not logits.isfinite().all():
+        raise TeacherError("the teacher's outputs on the test images are not finite; check its weights")
+    return expert_report({"teacher": logits.numpy()}, torch.cat(labels).numpy(), counts, boundaries)
+
+
+def behaviour_on_training_images(
+    teacher: Teacher,
+    images: TrainingImages,
+    processor: BaseImageProcessor,
+    mixing: BatchMixing,
+    boundaries,
+    device: torch.device,
+    batch_size: int = 64,
+    repeats: int = 3,
+    num_images: int = 10000,
+    num_workers: int = 0,
+) -> dict[str, dict]:
+    """How often a teacher agrees with the labels of the training images, plain, augmented and mixed.
+
+    The images are those that a student's training shows first, on one rank and without accumulation: drawn by
+    `TrainingSampler`, as many epochs as it takes, augmented as there, and mixed in the same batches.
+
+    Args:
+        teacher: as the trainer uses it.
+        images: the student's training images.
+        processor: the evaluation transform, of the view "plain".
+        mixing: the student's.
+        boundaries: of head/mid/tail, as `head_mid_tail` takes them.
+        device: where to run, in float32.
+        batch_size: the student's, since images are mixed within a batch. Default 64.
+        repeats: the student's views of an image per draw. Default 3.
+        num_images: drawn images, rounded up to whole batches. Default 10,000.
+        num_workers: processes that transform images. Default 0.
+
+    Returns:
+        {"plain", "augmented", "mixed"} -> figures in percent. `accuracy`: the arg max is the label, of a mixed image
+        the label with the larger share. `balanced_accuracy` and `head`, `mid`, `tail`: means of the drawn classes'
+        accuracies (None for a group without). `teacher_labels` and `true_labels`: the share of each group among the
+        teacher's answers and among the labels. "mixed" has `either` too, the arg max is one of the two labels, and
+        `mixed_images`, the share of its images that were mixed at all. `images` is a number.
+    """
+    teacher = teacher.to(device)
+    keys = list(_first_batches(TrainingSampler(len(images), repeats, images.seed), batch_size, num_images))
+    rows, places = np.unique([row for batch in keys for row, *_ in batch], return_inverse=True)
+    plain_images = EvaluationImages(images.dataset, processor)
+    plain, augmented, mixed = [], [], []
+    for batch in DataLoader(plain_images, batch_size, sampler=rows.tolist(), num_workers=num_workers):
+        plain.append(_answers(teacher, batch["pixel_values"].to(device), batch["labels"].to(device)))
+    for step, batch in enumerate(DataLoader(images, batch_sampler=keys, num_workers=num_workers)):
+        pixels, labels = batch["pixel_values"].to(device), batch["labels"].to(device)
+        augmented.append(_answers(teacher, pixels, labels))
+        mixed.append(_mixed_answers(teacher, mixing, pixels, labels, step))
+    groups = head_mid_tail(class_counts(images.dataset), boundaries)
+    answers, labels, first, second, was_mixed = torch.cat(mixed, dim=1).cpu().numpy()
+    return {
+        "plain": _figures(*torch.cat(plain, dim=1).cpu().numpy()[:, places], groups),
+        "augmented": _figures(*torch.cat(augmented, dim=1).cpu().numpy(), groups),
+        "mixed": {
+            **_figures(answers, labels, groups),
+            "either": _percent((answers == first) | (answers == second)),
+            "mixed_images": _percent(was_mixed),
+        },
+    }
+
+
+def _first_batches(sampler: TrainingSampler, batch_size: int, num_images: int) -> Iterator[list[tuple[int, int, int]]]:
+    """The keys of a training's first batches, until there are enough images."""
+    drawn = 0
+    for epoch in itertools.count():
+        sampler.set_epoch(epoch)
+        for batch in BatchSampler(sampler, batch_size, drop_last=False):
+            if drawn >= num_images:
+                return
+            drawn += len(batch)
+            yield batch
+
+
+def _answers(teacher: Teacher, pixels: Tensor, labels: Tensor) -> Tensor:
+    """(2, B) on the device, since reading it would make every batch wait: the teacher's arg max and the label."""
+    return torch.stack([teacher(pixels).argmax(-1), labels])
+
+
+def _mixed_answers(teacher: Teacher, mixing: BatchMixing, pixels: Tensor, labels: Tensor, step: int) -> Tensor:
+    """(5, B): arg max, label with the larger share, own label, mirror's label, whether the image was mixed."""
+    even = len(labels) // 2 * 2  # the last image of an odd batch is its own mirror
+    mirrored = torch.cat([labels[:even].flip(0), labels[even:]])
+    before = pixels.clone()
+    pixels, shares = mixing(pixels, labels, step)
+    was_mixed = (pixels != before).flatten(1).any(1)
+    second = torch.where(was_mixed, mirrored, labels)  # some batches are left unmixed, some boxes are empty
+    return torch.cat([_answers(teacher, pixels, shares.argmax(-1)), torch.stack([labels, second, was_mixed])])
+
+
+def _figures(answers: np.ndarray, labels: np.ndarray, groups: dict[str, np.ndarray]) -> dict:
+    num_classes = sum(map(len, groups.values()))
+    drawn = np.bincount(labels, minlength=num_classes)
+    right = np.bincount(labels[answers == labels], minlength=num_classes)
+    seen = {name: members[drawn[members] > 0] for name, members in groups.items()}
+    means = {name: _percent(right[s] / drawn[s]) if len(s) else None for name, s in seen.items()}
+    every = np.flatnonzero(drawn)
+    return {
+        "images": len(labels),
+        "accuracy": _percent(answers == labels),
+        "balanced_accuracy": _percent(right[every] / drawn[every]),
+        **means,
+        "teacher_labels": {name: _percent(np.isin(answers, members)) for name, members in groups.items()},
+        "true_labels": {name: _percent(np.isin(labels, members)) for name, members in groups.items()},
+    }
+
+
+def _percent(values: np.ndarray) -> float:
+    return 100 * float(np.mean(values))

@@ -1,0 +1,132 @@
+"""TeacherTrainer: transformers' Trainer with long-tailed losses, SAM, SGD and its step schedule."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import Dataset as TorchDataset
+from transformers import Trainer
+
+from trainer.arguments import TeacherArguments
+from trainer.augmentation import TrainingSampler
+from trainer.callbacks import HistoryCallback
+from trainer.errors import RunError
+from trainer.losses import LDAMLoss, weighted_cross_entropy
+from trainer.reweighting import effective_number_weights
+from trainer.teachers.sam import ascended
+
+
+class TeacherTrainer(Trainer):
+    """Trains a CNN on long-tailed images by cross-entropy or LDAM, with DRW and SAM where the arguments say so.
+
+    SAM's ascent step follows the gradient of the whole optimiser step: over all accumulated batches and, under DDP,
+    all ranks. That is what the flat teachers' source does, whose several GPUs are torch's DataParallel (Rangwani et
+    al., NeurIPS 2022, "Escaping Saddle Points for Effective Generalization on Class-Imbalanced Data"); the SAM paper
+    lets each accelerator ascend by itself. Both passes update BatchNorm's running statistics, as there, and weight
+    decay acts inside SGD, on the weights that were not moved.
+
+    Args:
+        model: images to logits; a cosine classifier's for LDAM.
+        args: `TeacherArguments`.
+        counts: (C,) training images per class.
+        train_dataset: `TrainingImages` or `DeviceImages`.
+        eval_dataset: `EvaluationImages`.
+    """
+
+    loss_is_scaled_for_ga = False
+
+    def __init__(self, model: nn.Module, args: TeacherArguments, counts, **kwargs):
+        super().__init__(model, args, **kwargs)
+        self.model_accepts_loss_kwargs = False
+        self.class_weights = effective_number_weights(counts, args.drw_beta).to(args.device)
+        ldam = LDAMLoss(counts, args.max_margin).to(args.device)
+        self.criterion = ldam if args.loss == "ldam" else weighted_cross_entropy
+        self.step_inputs = []  # of the optimiser step under way
+        self.add_callback(HistoryCallback())
+
+    def training_step(self, model, inputs, num_items_in_batch=None) -> Tensor:
+        """Forward and backward; at the end of an optimiser step again from the weights that SAM ascended to."""
+        inputs = self._prepare_inputs(inputs)
+        self.step_inputs.append(inputs)
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        if self.accelerator.sync_gradients:
+            rho = self.args.sam_rho_in(self.state.epoch)
+            if rho:
+                self._sharpness_aware_pass(model, rho, num_items_in_batch)
+            self.end_of_step()
+        return loss
+
+    def _sharpness_aware_pass(self, model, rho: float, num_items_in_batch) -> None:
+        *others, last = self.step_inputs
+        with ascended(model.parameters(), rho):
+            for inputs in others:
+                with self.accelerator.no_sync(model):
+                    super().training_step(model, inputs, num_items_in_batch)
+            super().training_step(model, last, num_items_in_batch)
+
+    def end_of_step(self) -> None:
+        """All gradients of an optimiser step are there."""
+        self.step_inputs.clear()
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """The loss of one batch: the training's own, or plain cross-entropy in evaluation."""
+        if model.training:
+            return self.training_loss(model, inputs)
+        logits = model(self.channels_last(inputs["pixel_values"]))
+        loss = weighted_cross_entropy(logits, inputs["labels"], None)
+        return (loss, {"logits": logits}) if return_outputs else loss
+
+    def training_loss(self, model, inputs) -> Tensor:
+        """Mean loss, re-weighted from `drw_start_epoch` on (LDAM-DRW, Cao et al. 2019, algorithm 1)."""
+        weights = self.class_weights if self.args.in_drw(self.state.epoch) else None
+        return self.criterion(model(self.channels_last(inputs["pixel_values"])), inputs["labels"], weights)
+
+    @staticmethod
+    def channels_last(images: Tensor) -> Tensor:
+        """(B, 3, H, W) images in the layout that convolutions are fastest on, by a third on CPUs."""
+        return images.contiguous(memory_format=torch.channels_last)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log as Trainer does; stop if the loss is not finite."""
+        super().log(logs, start_time)
+        if not math.isfinite(logs.get("loss", 0.0)):
+            raise RunError(
+                f"the teacher's loss is {logs['loss']} at step {self.state.global_step}; lower its "
+                "learning_rate or sam_rho"
+            )
+
+    def floating_point_ops(self, inputs) -> int:
+        """Not counted: Trainer's estimate is made for text and is nonsense for images."""
+        return 0
+
+    def _get_train_sampler(self, train_dataset: TorchDataset | None = None) -> TrainingSampler:
+        return TrainingSampler(len(train_dataset or self.train_dataset), repeats=1, seed=self.args.seed)
+
+    def create_optimizer(self, model=None) -> torch.optim.Optimizer:
+        """SGD with weight decay on every parameter, as the teachers' source recipes have it."""
+        if self.optimizer is None:
+            args = self.args
+            parameters = [p for p in self.model.parameters() if p.requires_grad]
+            self.optimizer = torch.optim.SGD(
+                parameters, args.learning_rate, momentum=args.momentum, weight_decay=args.weight_decay
+            )
+        return self.optimizer
+
+    def create_scheduler(self, num_training_steps: int, optimizer=None):
+        """Linear warm-up and a step at each milestone, or Trainer's own schedule where there are no milestones."""
+        args = self.args
+        if not args.lr_milestones or self.lr_scheduler is not None:
+            return super().create_scheduler(num_training_steps, optimizer)
+        steps_per_epoch = num_training_steps / args.num_train_epochs
+
+        def factor(step: int) -> float:
+            epoch = int(step / steps_per_epoch)
+            if epoch < args.warmup_epochs:
+                return min(1.0, (epoch + 1) / args.warmup_epochs)
+            return args.lr_decay ** sum(epoch >= milestone for milestone in args.lr_milestones)
+
+        self.lr_scheduler = LambdaLR(optimizer or self.optimizer, factor)
+        return self.lr_scheduler
