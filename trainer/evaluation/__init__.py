@@ -8,7 +8,7 @@ from .groups import (
     many_medium_few,
     rank_order,
 )
-from .plots import plot_class_accuracy, plot_history
+from .plots import plot_class_accuracy, plot_flatness, plot_history
 from .report import expert_report, per_class_accuracy
 from .tables import format_report, markdown_table
 
@@ -23,6 +23,7 @@ __all__ = [
     "markdown_table",
     "per_class_accuracy",
     "plot_class_accuracy",
+    "plot_flatness",
     "plot_history",
     "rank_order",
 ]

@@ -1,4 +1,4 @@
-"""Pictures of a run, each with the numbers at hand: accuracy per class against frequency, and the training curves."""
+"""Pictures from numbers at hand: accuracy per class against frequency, training curves, teachers' flatness."""
 
 import csv
 import itertools
@@ -23,6 +23,8 @@ _PANELS = (
         (("eval_mean_accuracy", "mean"), ("eval_cls_accuracy", "CLS"), ("eval_dist_accuracy", "DIST")),
     ),
 )
+
+_FLATNESS_PANELS = {"all": "all classes", "head": "head", "mid": "mid", "tail": "tail"}
 
 
 def plot_class_accuracy(report_accuracies, counts, class_names, path_png):
@@ -103,6 +105,41 @@ def plot_history(history, path_png):
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     columns[-1].set_xlabel("epoch")
     figure.align_ylabels()
+    path_png = Path(path_png)
+    path_png.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path_png, format="png", dpi=150)
+
+
+def plot_flatness(curves, path_png):
+    """Draw how much each teacher's loss rises when its weights are perturbed, one panel per group of classes.
+
+    Args:
+        curves: {teacher: {"radius": R norms of the perturbation relative to the weights', "all", "head", "mid",
+            "tail": (R means, R standard deviations) of the increase over the unperturbed loss in nats}}, from
+            `flatness_curve`. Only "all" must be there; a group that no teacher has gets no panel.
+        path_png: where the picture goes. Missing folders are made.
+
+    Raises:
+        ValueError: there is no teacher.
+    """
+    if not curves:
+        raise ValueError("there is no teacher to plot")
+    groups = [group for group in _FLATNESS_PANELS if any(group in curve for curve in curves.values())]
+    figure = _new_figure(width=1 + 2.8 * len(groups), height=3.6 + 0.2 * len(curves))
+    columns = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
+    for axes, group in zip(columns, groups, strict=True):
+        for (name, curve), (colour, marker) in zip(curves.items(), itertools.cycle(_STYLES)):
+            if group in curve:
+                radius, (mean, std) = curve["radius"], np.asarray(curve[group])
+                axes.plot(radius, mean, color=colour, marker=marker, ms=5, label=name)
+                axes.fill_between(radius, mean - std, mean + std, color=colour, alpha=0.15, linewidth=0)
+        axes.set_title(_FLATNESS_PANELS[group], fontsize="medium")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.grid(alpha=0.3)
+    columns[0].set_ylabel("loss increase (nats)")
+    figure.supxlabel("norm of the perturbation / norm of the weights", fontsize="medium")
+    # One below the other: names of runs are long.
+    figure.legend(*columns[0].get_legend_handles_labels(), loc="outside upper center", frameon=False)
     path_png = Path(path_png)
     path_png.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path_png, format="png", dpi=150)
