@@ -6,15 +6,12 @@ Each run is one `finetune.py` process. All figures are those of the last epoch o
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import subprocess
-import sys
 from pathlib import Path
 
 import yaml
+from processes import RESULTS, run_once, without_places, write_results
 
-SCRIPTS = Path(__file__).parent
 VARIANTS = {
     "no_teacher": "without a teacher: both experts learn the ground truth, no DRW",
     "no_teacher_drw": "without a teacher, DRW on the ground truth of the DIST expert",
@@ -38,28 +35,18 @@ def main() -> None:
     found = {v: [run(args.recipe, runs, v, seed, flags) for seed in args.seeds] for v in args.variants}
     content = {
         "recipe": args.recipe.stem,
-        "flags": [flag for flag in flags if not flag.startswith("--dataset=")],  # where the data lie is no setting
+        "flags": without_places(flags),
         "selection": "weights of the last epoch, test split",
         "variants": {v: {"what": VARIANTS[v], "runs": r, "mean": average(r)} for v, r in found.items()},
     }
-    results = args.results or SCRIPTS / "results" / f"{args.recipe.stem}.json"
-    results.parent.mkdir(parents=True, exist_ok=True)
-    results.write_text(json.dumps(content, indent=2) + "\n")
+    write_results(args.results or RESULTS / f"{args.recipe.stem}.json", content)
     print(table(content))
 
 
 def run(recipe: Path, runs: Path, variant: str, seed: int, flags: list[str]) -> dict:
     """One run's figures; a run that is already complete is only read."""
-    folder = runs / f"{variant}_seed{seed}"
-    if not (folder / "metrics.json").is_file():
-        command = [sys.executable, str(SCRIPTS / "finetune.py"), str(recipe), f"--output_dir={folder}"]
-        command += [f"--seed={seed}", "--disable_tqdm=true", *flags, *variant_flags(recipe, variant, flags)]
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with (runs / f"{variant}_seed{seed}.log").open("w") as log:
-            code = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False).returncode
-        if code:
-            sys.exit(f"error: {variant}, seed {seed} failed; see {log.name}")
-    metrics = json.loads((folder / "metrics.json").read_text())
+    flags = [f"--seed={seed}", *flags, *variant_flags(recipe, variant, flags)]
+    metrics = run_once("finetune.py", recipe, runs / f"{variant}_seed{seed}", flags)
     kept = ("seed", "epochs", "wall_seconds", "images_per_second", "device", "teacher_accuracy_on_training_images")
     return {
         **{key: metrics[key] for key in kept if key in metrics},

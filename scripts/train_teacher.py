@@ -6,7 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from building import data_facts, load_splits, prepare_output_folder
+from building import data_facts, device_in_words, load_splits, prepare_output_folder
 from command_line import RecipeParser, run
 from datasets import DatasetDict
 
@@ -23,7 +23,8 @@ def main(arguments: list[str]) -> None:
     _, data, args = RecipeParser((DataArguments, TeacherArguments), __doc__, runs="runs/teachers").parse(arguments)
     checkpoint = prepare_output_folder(args)
     splits = load_splits(data, args)
-    metrics = train_teacher(args, splits, data.boundaries, {"data": data_facts(data)}, checkpoint)
+    facts = {"data": data_facts(data), "device": device_in_words(args.device)}
+    metrics = train_teacher(args, splits, data.boundaries, facts, checkpoint)
     if args.should_log:
         print(format_report({"teacher": metrics["teacher"]}, group_rule(metrics["class_counts"], data.boundaries)))
         print(f"The teacher is in {args.output_dir}. A student takes it with --teacher {args.output_dir}")

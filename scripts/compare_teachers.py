@@ -1,0 +1,72 @@
+"""Train several teachers and compare them: `python scripts/compare_teachers.py NAME RECIPE [RECIPE ...] [options]`.
+
+Each run is one `train_teacher.py` process; further flags, written --flag=value, go to all of them. All figures are
+those of the last epoch on the test split. The table is printed, everything is written to scripts/results/NAME.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from pathlib import Path
+
+from processes import RESULTS, run_once, without_places, write_results
+
+COLUMNS = ("accuracy", "head", "mid", "tail")
+
+
+def main() -> None:
+    """Run what is missing, then write and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", help="of the comparison")
+    parser.add_argument("recipes", nargs="+", type=Path)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument(
+        "--vary", nargs="+", metavar=("KEY", "VALUE"), help="train each recipe with each value of a key"
+    )
+    parser.add_argument("--runs", type=Path, help="folder of the runs; runs/NAME if not given")
+    parser.add_argument("--results", type=Path, help="result file; scripts/results/NAME.json if not given")
+    args, flags = parser.parse_known_args()
+    if any("=" not in flag for flag in flags):
+        parser.error(f"further flags of train_teacher.py are written --flag=value, got {' '.join(flags)}")
+    key, *values = args.vary or [None, None]
+    if args.vary and not values:
+        parser.error("--vary takes a key and its values")
+    teachers = {}
+    for recipe in args.recipes:
+        for value in values:
+            name = recipe.stem if key is None else f"{recipe.stem} {key} {value}"
+            varied = [] if key is None else [f"--{key}={value}"]
+            teachers[name] = [
+                run(
+                    recipe,
+                    (args.runs or Path("runs", args.name)) / f"{name}_seed{seed}".replace(" ", "_"),
+                    [*flags, *varied, f"--seed={seed}"],
+                )
+                for seed in args.seeds
+            ]
+    content = {"flags": without_places(flags), "selection": "weights of the last epoch", "teachers": teachers}
+    write_results(args.results or RESULTS / f"{args.name}.json", content)
+    print(table(teachers))
+
+
+def run(recipe: Path, folder: Path, flags: list[str]) -> dict:
+    """One teacher's metrics, without where its data lie."""
+    metrics = run_once("train_teacher.py", recipe, folder, flags)
+    metrics["data"].pop("dataset")
+    return metrics
+
+
+def table(teachers: dict[str, list[dict]]) -> str:
+    """The comparison as Markdown, means over the seeds."""
+    lines = ["| teacher | " + " | ".join(COLUMNS) + " | seconds | images per second |", "|---" * 7 + "|"]
+    for name, runs in teachers.items():
+        cells = [statistics.fmean(run["teacher"][column] for run in runs) for column in COLUMNS]
+        seconds = statistics.fmean(run["wall_seconds"] for run in runs)
+        speed = statistics.fmean(run["images_per_second"] for run in runs)
+        lines.append(f"| {name} | " + " | ".join(f"{c:.1f}" for c in cells) + f" | {seconds:.0f} | {speed:.0f} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
