@@ -47,6 +47,7 @@ def main(folder: str, batch_size: str) -> None:
         image_size=8,
         images_on_device=True,
         num_train_epochs=3,
+        learning_rate=0.02,
         warmup_epochs=0,
         per_device_train_batch_size=int(batch_size),
         logging_steps=1,

@@ -31,7 +31,7 @@ def arguments(folder, **settings):
         num_train_epochs=2,
         warmup_epochs=0,
         learning_rate=0.05,
-        per_device_train_batch_size=16,
+        per_device_train_batch_size=8,
         images_on_device=True,
         second_transform="crop_flip",
         save_strategy="no",

@@ -97,6 +97,7 @@ class PaCoTrainer(TeacherTrainer):
         if not self.step_inputs:
             self.model.follow()
         inputs = self._prepare_inputs(inputs)
+        model.train()  # as Trainer does further on, which is after the keys
         with self.accelerator.autocast():
             keys = self.model.keys(self.channels_last(inputs.pop("second_view")))
         inputs["keys"] = self.accelerator.gather(keys)

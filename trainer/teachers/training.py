@@ -98,6 +98,7 @@ def build_classifier(args: TeacherArguments, num_classes: int) -> nn.Module:
             raise ValueError("paco needs a model that ends in one linear layer")
         with torch.no_grad():
             model.eval()(torch.zeros(1, 3, args.image_size, args.image_size))
+            model.train()
     # An unknown name; no linear layer to replace; a network that its images are too small for, or of another size.
     except (RuntimeError, ValueError, AssertionError) as error:
         raise TeacherError(
