@@ -65,9 +65,10 @@ def best_of_the_untrained(digits):
 
 @pytest.mark.parametrize("settings", LOSSES.values(), ids=LOSSES.keys())
 def test_two_epochs_teach_more_than_chance(tmp_path, digits, best_of_the_untrained, settings):
+    """Ten points above the luckiest are seven standard deviations of guessing on 500 balanced images."""
     metrics = train_teacher(arguments(tmp_path, **settings), digits)
-    assert 10 <= best_of_the_untrained < 30
-    assert metrics["teacher"]["accuracy"] > best_of_the_untrained + 20
+    assert 10 <= best_of_the_untrained < 20
+    assert metrics["teacher"]["accuracy"] > best_of_the_untrained + 10
 
 
 @pytest.mark.parametrize("loss", ["ldam", "paco"])
