@@ -61,10 +61,11 @@ def table(teachers: dict[str, list[dict]]) -> str:
     """The comparison as Markdown, means over the seeds."""
     lines = ["| teacher | " + " | ".join(COLUMNS) + " | seconds | images per second |", "|---" * 7 + "|"]
     for name, runs in teachers.items():
-        cells = [statistics.fmean(run["teacher"][column] for run in runs) for column in COLUMNS]
+        figures = [[run["teacher"][column] for run in runs] for column in COLUMNS]
+        cells = ["-" if None in values else f"{statistics.fmean(values):.1f}" for values in figures]
         seconds = statistics.fmean(run["wall_seconds"] for run in runs)
         speed = statistics.fmean(run["images_per_second"] for run in runs)
-        lines.append(f"| {name} | " + " | ".join(f"{c:.1f}" for c in cells) + f" | {seconds:.0f} | {speed:.0f} |")
+        lines.append(f"| {name} | " + " | ".join(cells) + f" | {seconds:.0f} | {speed:.0f} |")
     return "\n".join(lines)
 
 

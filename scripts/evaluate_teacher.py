@@ -1,9 +1,9 @@
 """Measure what a student's teacher knows: `scripts/evaluate_teacher.py RECIPE.yaml [--flag value ...]`.
 
-RECIPE is a student's; its teacher, or `--teacher`, is trained first or reused as finetune.py does. It is tested on the
-test images, and on exactly the training images that the student will show it: plain, augmented and mixed (Table 1 of
-the paper, arXiv 2404.02900). The figures go to teacher.json in `--output_dir`, runs/evaluate_teacher_<recipe> if not
-given, whatever else that folder holds.
+RECIPE is a student's; its teacher, or `--teacher`, is trained first, beside `--output_dir`, or reused. It is tested on
+the test images, and on the training images that the student will show it, on one rank and without accumulation: plain,
+augmented and mixed (Table 1 of the paper, arXiv 2404.02900). The figures go to teacher.json in `--output_dir`,
+runs/evaluate_teacher_<recipe> if not given, whatever else that folder holds.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class FlatnessArguments:
 
     _argument_group_name = "Flatness"
 
-    teachers: list[str] = field(metadata={"help": "Folders of train_teacher.py, or any other teachers."})
+    teachers: list[str] = field(metadata={"help": "Folders of train_teacher.py."})
     radii: list[float] = setting([0.1, 0.2, 0.3, 0.4, 0.6, 0.8], "Norms of the noise, relative to the weights'.")
     draws: int = setting(10, "Directions of the noise.")
     images_per_class: int = setting(50, "Training images of a class, at most.")

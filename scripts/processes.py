@@ -12,7 +12,7 @@ RESULTS = SCRIPTS / "results"
 
 
 def run_once(script: str, recipe: Path, folder: Path, flags: list[str]) -> dict:
-    """The metrics of one run of a script; ends the program if the run fails.
+    """The metrics of one run of a script; ends the program if the run fails, or was made with other flags.
 
     Args:
         script: its file name in scripts/.
@@ -20,10 +20,16 @@ def run_once(script: str, recipe: Path, folder: Path, flags: list[str]) -> dict:
         folder: of the run; its output goes to the file of the same name ending in .log.
         flags: further flags.
     """
-    metrics = folder / "metrics.json"
+    metrics, asked = folder / "metrics.json", Path(f"{folder}.flags")
+    words = " ".join([script, str(recipe), *flags])
+    if asked.is_file() and asked.read_text() != words:
+        sys.exit(f"error: {folder} is a run with other flags; name another --runs, or remove it")
     if not metrics.is_file():
         command = [sys.executable, str(SCRIPTS / script), str(recipe), f"--output_dir={folder}", "--disable_tqdm=true"]
         folder.parent.mkdir(parents=True, exist_ok=True)
+        asked.write_text(words)
+        if folder.is_dir():
+            command.append("--resume_from_checkpoint=true")  # it was cut off
         with Path(f"{folder}.log").open("w") as log:
             code = subprocess.run([*command, *flags], stdout=log, stderr=subprocess.STDOUT, check=False).returncode
         if code:

@@ -44,7 +44,8 @@ def teacher_from_recipe(
         teacher: the teacher's recipe, relative to the student's recipe or to the working folder.
         student_recipe: the student's.
         data: the student's data settings; those in the teacher's recipe do not count here.
-        args: the student's training settings; seed, device and precision are taken over.
+        args: the student's training settings; seed, device and precision are taken over, and the recipe's batch is
+            divided among the student's ranks, since its learning rate belongs to the whole.
         splits: the student's data.
 
     Returns:
@@ -55,7 +56,9 @@ def teacher_from_recipe(
     taken_over = ("seed", "use_cpu", "bf16", "fp16", "disable_tqdm", "dataloader_num_workers")
     flags = [f"--{key}={getattr(args, key)}" for key in taken_over]
     _, _, own = RecipeParser((DataArguments, TeacherArguments), __doc__).parse([str(path), *flags])
+    own.per_device_train_batch_size = -(-own.per_device_train_batch_size // own.world_size)
     facts = {"data": data_facts(data), "seed": own.seed, "class_counts": class_counts(splits["train"]).tolist()}
+    facts |= {"bf16": own.bf16, "fp16": own.fp16}
     everything = json.dumps({**facts, "recipe": path.read_text()}, sort_keys=True)
     digest = hashlib.sha256(everything.encode()).hexdigest()[:8]
     folder = args.teacher_output_dir or str(Path(args.output_dir).parent / "teachers" / f"{path.stem}-{digest}")

@@ -271,15 +271,21 @@ class TeacherArguments(RunArguments):
 
     def __post_init__(self):
         check_ranges(self, {"max_margin": "[0, inf)", "learning_rate": "(0, inf)", "momentum": "[0, 1)"})
+        check_ranges(self, {"lr_decay": "(0, 1]", "weight_decay": "[0, inf)"})
         check_ranges(self, {"paco_alpha": "[0, inf)", "paco_beta": "(0, inf)", "paco_temperature": "(0, inf)"})
         check_ranges(self, {"paco_dim": "[1, inf)", "paco_queue": "[1, inf)", "paco_momentum": "[0, 1)"})
-        if len(self.sam_rho) not in (0, len(self.sam_milestones) + 1) or any(rho < 0 for rho in self.sam_rho):
+        fits = len(self.sam_rho) == len(self.sam_milestones) + 1 or not (self.sam_rho or self.sam_milestones)
+        if not fits or not all(0 <= rho < float("inf") for rho in self.sam_rho):
             raise ValueError(
                 f"sam_rho takes one number, at least 0, or one more than there are sam_milestones; got {self.sam_rho} "
                 f"for the milestones {self.sam_milestones}"
             )
-        if self.sam_milestones != sorted(self.sam_milestones) or self.lr_milestones != sorted(self.lr_milestones):
-            raise ValueError("sam_milestones and lr_milestones must be in rising order")
+        for name in ("sam_milestones", "lr_milestones"):
+            epochs = getattr(self, name)
+            if epochs != sorted(epochs) or any(not 0 < epoch < self.num_train_epochs for epoch in epochs):
+                raise ValueError(
+                    f"{name} must rise and lie inside the {self.num_train_epochs:g} epochs of the run, got {epochs}"
+                )
         if self.loss == "paco" and self.drw_start_epoch not in (None, self.num_train_epochs):
             raise ValueError("paco balances classes by its prior, not by DRW; leave drw_start_epoch out")
         if self.images_on_device:
@@ -289,7 +295,8 @@ class TeacherArguments(RunArguments):
                 raise ValueError(
                     f"images_on_device knows the transforms {', '.join(BATCH_TRANSFORMS)}, not {missing[0]}"
                 )
-            self.dataloader_num_workers = 0  # a worker could not hand over what lies on the device
+            # Batches lie on the device already: a worker could not hand them over, nor a loader pin them.
+            self.dataloader_num_workers, self.dataloader_pin_memory = 0, False
         super().__post_init__()
 
     def sam_rho_in(self, epoch: float | None) -> float:

@@ -16,7 +16,6 @@ from helpers import picture_dataset
 from torch import nn
 
 from trainer.arguments import TeacherArguments
-from trainer.errors import RunError
 from trainer.losses import PaCoLoss
 from trainer.teachers import PaCoTrainer, load_teacher, train_teacher
 
@@ -136,13 +135,6 @@ def test_a_run_that_was_cut_off_ends_with_the_same_weights(tmp_path):
 def test_drw_beside_the_prior_is_refused(tmp_path):
     with pytest.raises(ValueError, match="drw_start_epoch"):
         arguments(tmp_path, drw_start_epoch=2)
-
-
-def test_an_image_alone_in_its_batch_is_refused_before_training(tmp_path):
-    data = picture_dataset((10, 4, 3))
-    args = arguments(tmp_path, images_on_device=True)
-    with pytest.raises(RunError, match="17 training images in batches of 8 leave one alone"):
-        train_teacher(args, DatasetDict(train=data, test=data))
 
 
 @pytest.fixture(scope="module")

@@ -161,7 +161,7 @@ def test_rho_follows_its_milestones(tmp_path):
     assert TeacherArguments(output_dir=str(tmp_path), use_cpu=True).sam_rho_in(3) == 0
 
 
-@pytest.mark.parametrize("rhos", [[0.1, 0.2], [-0.1]])
+@pytest.mark.parametrize("rhos", [[0.1, 0.2], [-0.1], [float("nan")]])
 def test_rhos_that_do_not_fit_are_refused(tmp_path, rhos):
     with pytest.raises(ValueError, match="sam_rho"):
         TeacherArguments(output_dir=str(tmp_path), sam_rho=rhos, use_cpu=True)

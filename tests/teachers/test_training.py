@@ -8,8 +8,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainer.arguments import TeacherArguments
 from trainer.augmentation import EvaluationImages, image_processor
-from trainer.augmentation.device_images import collate
+from trainer.augmentation.device_images import DeviceImages, collate
 from trainer.data import class_counts, load_long_tailed
+from trainer.errors import RunError
 from trainer.evaluation import expert_report
 from trainer.teachers import PaCo, PaCoTrainer, TeacherTrainer, load_teacher, train_teacher
 from trainer.teachers.training import build_classifier, training_images
@@ -134,3 +135,31 @@ def test_no_step_waits_for_the_host(tmp_path, settings):
         batch = trainer.train_dataset.__getitems__(rows)
         trainer.training_step(trainer.model, batch)
         trainer.optimizer.step()
+
+
+def test_an_image_alone_in_its_batch_is_refused_before_training(tmp_path):
+    data = picture_dataset((10, 4, 3), size=16)
+    with pytest.raises(RunError, match="17 training images in batches of 8 leave one alone"):
+        train_teacher(arguments(tmp_path, loss="paco"), DatasetDict(train=data, test=data))
+
+
+def test_a_loader_does_not_pin_what_lies_on_the_device(tmp_path):
+    args = arguments(tmp_path, dataloader_num_workers=2)
+    assert not args.dataloader_pin_memory
+    assert not args.accelerator_config.non_blocking
+    assert args.dataloader_num_workers == 0
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"lr_milestones": [160, 180]}, {"lr_milestones": [-1]}, {"sam_rho": [0.1, 0.2], "sam_milestones": [5]}],
+)
+def test_milestones_outside_the_run_are_refused(tmp_path, settings):
+    with pytest.raises(ValueError, match="milestones must rise and lie inside the 2 epochs"):
+        arguments(tmp_path, **settings)
+
+
+def test_too_many_images_for_the_device_are_refused(monkeypatch):
+    monkeypatch.setattr("trainer.augmentation.device_images.LARGEST", 1e-6)
+    with pytest.raises(RunError, match="leave it out"):
+        DeviceImages(picture_dataset((3, 2, 1)), ["crop_flip"], 16, torch.device("cpu"))

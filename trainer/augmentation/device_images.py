@@ -15,6 +15,9 @@ from torch.utils.data import Dataset as TorchDataset
 from transformers import default_data_collator
 
 from trainer.augmentation.batch_transforms import augment_batch, to_device
+from trainer.errors import RunError
+
+LARGEST = 4  # GB
 
 
 class DeviceImages(TorchDataset):
@@ -30,11 +33,20 @@ class DeviceImages(TorchDataset):
         image_size: S, side of the images in pixels.
         device: where they live: N * S * S * 3 bytes, and as many again for each transform.
         seed: of all augmentation. Default 0.
+
+    Raises:
+        RunError: the images alone take more than `LARGEST` GB.
     """
 
     def __init__(
         self, dataset: Dataset, transforms: Sequence[str], image_size: int, device: torch.device, seed: int = 0
     ):
+        gigabytes = 3 * image_size**2 * len(dataset) / 1e9
+        if gigabytes > LARGEST:
+            raise RunError(
+                f"images_on_device would put {len(dataset)} images of {image_size} px on the device, "
+                f"{gigabytes:.1f} GB, and each view as many again; above {LARGEST} GB leave it out"
+            )
         size = (image_size, image_size)
         rows = (image.convert("RGB").resize(size, Image.Resampling.BICUBIC) for image in dataset["image"])
         images = torch.stack([torch.from_numpy(np.array(image)) for image in rows])

@@ -10,7 +10,6 @@ import torch.distributed.nn.functional as dist_nn
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.errors import RunError
 from trainer.losses import PaCoLoss
 from trainer.teachers.trainer import TeacherTrainer
 
@@ -87,19 +86,10 @@ class PaCoTrainer(TeacherTrainer):
     Args:
         model: a `PaCo`.
         args, counts, kwargs: as for `TeacherTrainer`; the training set gives a `second_view` too.
-
-    Raises:
-        RunError: the last batch of an epoch would hold a single image.
     """
 
     def __init__(self, model: PaCo, args, counts, **kwargs):
         super().__init__(model, args, counts, **kwargs)
-        images = len(self.train_dataset or ())
-        if images % args.train_batch_size == 1 and args.world_size == 1 and not args.dataloader_drop_last:
-            raise RunError(
-                f"{images} training images in batches of {args.train_batch_size} leave one alone, which PaCo's "
-                "BatchNorm cannot normalise; choose another per_device_train_batch_size, or dataloader_drop_last"
-            )
         self.criterion = PaCoLoss(counts, args.paco_alpha, args.paco_beta, args.paco_temperature).to(args.device)
 
     def training_step(self, model, inputs, num_items_in_batch=None):

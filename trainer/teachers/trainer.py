@@ -34,6 +34,9 @@ class TeacherTrainer(Trainer):
         counts: (C,) training images per class.
         train_dataset: `TrainingImages` or `DeviceImages`.
         eval_dataset: `EvaluationImages`.
+
+    Raises:
+        RunError: a batch would hold a single image, which BatchNorm cannot normalise.
     """
 
     loss_is_scaled_for_ga = False
@@ -41,6 +44,13 @@ class TeacherTrainer(Trainer):
     def __init__(self, model: nn.Module, args: TeacherArguments, counts, **kwargs):
         super().__init__(model, args, **kwargs)
         self.model_accepts_loss_kwargs = False
+        images, batch = len(self.train_dataset or ()), args.train_batch_size
+        one_left = images % batch == 1 and args.world_size == 1 and not args.dataloader_drop_last
+        if batch == 1 or one_left:
+            raise RunError(
+                f"{images} training images in batches of {batch} leave one alone, which BatchNorm cannot normalise; "
+                "choose another per_device_train_batch_size, or dataloader_drop_last"
+            )
         self.class_weights = effective_number_weights(counts, args.drw_beta).to(args.device)
         ldam = LDAMLoss(counts, args.max_margin).to(args.device)
         self.criterion = ldam if args.loss == "ldam" else weighted_cross_entropy
@@ -50,10 +60,11 @@ class TeacherTrainer(Trainer):
     def training_step(self, model, inputs, num_items_in_batch=None) -> Tensor:
         """Forward and backward; at the end of an optimiser step again from the weights that SAM ascended to."""
         inputs = self._prepare_inputs(inputs)
-        self.step_inputs.append(inputs)
+        rho = self.args.sam_rho_in(self.state.epoch)
+        # Only SAM sees the images again; without it they need not stay in memory.
+        self.step_inputs.append(inputs if rho else {k: v for k, v in inputs.items() if k != "pixel_values"})
         loss = super().training_step(model, inputs, num_items_in_batch)
         if self.accelerator.sync_gradients:
-            rho = self.args.sam_rho_in(self.state.epoch)
             if rho:
                 self._sharpness_aware_pass(model, rho, num_items_in_batch)
             self.end_of_step()
