@@ -17,7 +17,14 @@ from datasets import DatasetDict
 from finetune import build_teacher
 
 from trainer.arguments import DataArguments, DistillationArguments, ModelArguments, check_ranges, setting
-from trainer.augmentation import BatchMixing, EvaluationImages, TrainingImages, image_processor, train_transform
+from trainer.augmentation import (
+    BatchMixing,
+    EvaluationImages,
+    TrainingImages,
+    TrainingSampler,
+    image_processor,
+    train_transform,
+)
 from trainer.data import class_counts
 from trainer.errors import TeacherError
 from trainer.evaluation import format_report, group_rule
@@ -27,7 +34,8 @@ from trainer.teachers.behaviour import behaviour_on_test_images, behaviour_on_tr
 # What decides which images the teacher is shown.
 SETTINGS = (
     *("train_transform", "crop_ratio", "repeats", "mixup_alpha", "cutmix_alpha", "mixing_probability"),
-    *("label_smoothing", "per_device_train_batch_size", "model_selection", "seed", "teacher_normalization"),
+    *("label_smoothing", "per_device_train_batch_size", "dataloader_drop_last", "model_selection", "seed"),
+    "teacher_normalization",
 )
 
 
@@ -90,6 +98,9 @@ def measure(
         len(counts), args.mixup_alpha, args.cutmix_alpha, args.mixing_probability, args.label_smoothing, args.seed
     )
     test_images = EvaluationImages(splits["test"], processor)
+    sampler = TrainingSampler(
+        len(splits["train"]), args.train_batch_size, args.repeats, args.seed, args.dataloader_drop_last
+    )
     return {
         "test": behaviour_on_test_images(
             teacher, test_images, counts, data.boundaries, args.device, args.per_device_eval_batch_size
@@ -97,12 +108,11 @@ def measure(
         "training": behaviour_on_training_images(
             teacher,
             TrainingImages(splits["train"], train_transform(args.train_transform, size), args.seed),
+            sampler,
             processor,
             mixing,
             data.boundaries,
             args.device,
-            batch_size=args.train_batch_size,
-            repeats=args.repeats,
             num_images=num_images,
             num_workers=args.dataloader_num_workers,
         ),

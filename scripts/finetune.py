@@ -72,7 +72,9 @@ def main(arguments: list[str]) -> None:
         **reports,
         "resumed_from_step": trained_steps(checkpoint),
         "wall_seconds": round(seconds, 1),  # of this process, as the images per second
-        "images_per_second": round(len(images) * args.num_train_epochs * steps / trainer.state.max_steps / seconds, 1),
+        "images_per_second": round(
+            trainer.images_per_epoch * args.num_train_epochs * steps / trainer.state.max_steps / seconds, 1
+        ),
         "device": device_in_words(args.device),
         "recipe": recipe.stem,
         "seed": args.seed,

@@ -22,7 +22,7 @@ def banner(recipe: Path, data: DataArguments, trainer: DeiTLTTrainer, facts: dic
     groups = ", ".join(f"{name} {len(members)}" for name, members in head_mid_tail(counts, data.boundaries).items())
     parameters = sum(p.numel() for p in trainer.model.parameters()) / 1e6
     config = trainer.model.config
-    steps = -(-len(trainer.train_dataset) // args.global_batch_size)
+    steps = -(-trainer.images_per_epoch // args.global_batch_size)
     lines = {
         "recipe": f"{recipe} -> {args.output_dir}, seed {args.seed}",
         "data": f"{data.dataset}: {len(counts)} classes, {sum(counts)} training images, "
@@ -61,7 +61,8 @@ def _drw(args) -> str:
     if args.drw_start_epoch in (None, args.num_train_epochs):
         return "never"
     mixing = "with" if args.drw_mixing else "without"
-    return f"from epoch {args.drw_start_epoch} on, beta {args.drw_beta:g}, {mixing} mixing"
+    over = {"micro_batch": "each micro-batch", "step": "the optimiser step"}[args.drw_mean]
+    return f"from epoch {args.drw_start_epoch} on, beta {args.drw_beta:g}, {mixing} mixing, weighted mean over {over}"
 
 
 def final_table(metrics: dict) -> str:

@@ -135,6 +135,12 @@ def weights(model):
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
+def step_loss(trainer, batch):
+    """The loss of an optimiser step of one batch, which is mixed and labelled first, as Trainer's loop does it."""
+    (batch,), _ = trainer.get_batch_samples(iter([batch]), 1, trainer.args.device)
+    return trainer.compute_loss(trainer.model, batch)
+
+
 def history(folder):
     """The rows of a run's history.jsonl."""
     return [json.loads(line) for line in Path(folder, "history.jsonl").read_text().splitlines()]

@@ -164,6 +164,26 @@ def test_ldam_takes_drw_weights():
     torch.testing.assert_close(LDAMLoss([9, 4, 1])(logits, labels, weights), expected)
 
 
+def test_a_given_denominator_joins_the_batches_of_a_step():
+    """Two batches, each over half the weights of both, add up to the loss of the joined batch."""
+    torch.manual_seed(0)
+    cls, dist, said = torch.randn(3, 7, 4)
+    labels = torch.tensor([0, 1, 2, 3, 0, 1, 2])
+    loss = DistillationLoss(class_weights=torch.tensor([0.1, 0.5, 1.0, 2.4]))
+    for teacher_logits in (said, None):
+        joined = loss(cls, dist, labels, teacher_logits)
+        parts = [slice(0, 3), slice(3, 7)]
+        teachers = [None if teacher_logits is None else teacher_logits[part] for part in parts]
+        sums = [loss.weight_sum(labels[part], t) for part, t in zip(parts, teachers, strict=True)]
+        assert not torch.isclose(*sums)
+        mean = torch.stack(sums).mean()
+        losses = [
+            loss(cls[part], dist[part], labels[part], t, mean).dist_loss
+            for part, t in zip(parts, teachers, strict=True)
+        ]
+        torch.testing.assert_close(torch.stack(losses).mean(), joined.dist_loss)
+
+
 def test_paco_is_the_formula_on_three_samples():
     """Three anchors, classes 0, 0, 1, with their keys and a queue of one, everything written out for anchor 0."""
     counts, alpha, beta, temperature = [6, 2], 0.05, 1.0, 0.2

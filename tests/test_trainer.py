@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import RowTeacher, arguments, history, teacher, tiny_student, train, training_images, weights
+from accelerate import Accelerator
+from helpers import RowTeacher, arguments, history, step_loss, teacher, tiny_student, train, training_images, weights
 from transformers import Trainer, TrainingArguments
 
 from trainer.augmentation import BatchMixing
@@ -65,6 +66,60 @@ def test_accumulation_of_four_batches_equals_one_large_batch(tmp_path):
     torch.testing.assert_close(weights(one.model), weights(four.model), atol=1e-5, rtol=0)
 
 
+SAME_IN_DRW = {**NEUTRAL, "num_train_epochs": 3, "drw_start_epoch": 1, "base_learning_rate": 0.05}
+
+
+def losses_in_one_batch_and_in_four(folder, **settings):
+    runs = []
+    for name, batch_size, accumulation in (("one", 32, 1), ("four", 8, 4)):
+        runs.append(
+            train(
+                folder / name,
+                training_images((32, 20, 12)),
+                tiny_student((32, 20, 12)),
+                per_device_train_batch_size=batch_size,
+                gradient_accumulation_steps=accumulation,
+                **{**SAME_IN_DRW, **settings},
+            )
+        )
+    return runs, [[row["loss"] for row in history(folder / run) if "loss" in row] for run in ("one", "four")]
+
+
+@pytest.mark.parametrize("with_teacher", [True, False])
+def test_a_mean_over_the_step_makes_accumulation_change_nothing_in_drw(tmp_path, with_teacher):
+    """Four batches of 8 give the steps of one batch of 32, under the re-weighted mean too, up to float32's sums."""
+    (one, four), (alone, accumulated) = losses_in_one_batch_and_in_four(
+        tmp_path, drw_mean="step", with_teacher=with_teacher
+    )
+    assert len(alone) == 6
+    assert accumulated == pytest.approx(alone, rel=1e-5)
+    torch.testing.assert_close(weights(one.model), weights(four.model), atol=2e-5, rtol=0)
+
+
+def test_the_published_mean_over_each_micro_batch_depends_on_the_split(tmp_path):
+    """Before DRW it does not."""
+    _, (alone, accumulated) = losses_in_one_batch_and_in_four(tmp_path)
+    assert accumulated[:2] == pytest.approx(alone[:2], rel=1e-5)
+    assert accumulated[2] != pytest.approx(alone[2], rel=1e-4)
+
+
+def test_no_gradient_norm_that_nobody_asked_for(tmp_path, monkeypatch):
+    """Trainer computes one at every step, only to log it; with clipping it is there anyway."""
+    norms = []
+    clip = Accelerator.clip_grad_norm_
+
+    def record(*args):
+        norms.append(clip(*args))
+        return norms[-1]
+
+    monkeypatch.setattr(Accelerator, "clip_grad_norm_", record)
+    train(tmp_path / "a")
+    assert not norms
+    assert not any("grad_norm" in row for row in history(tmp_path / "a"))
+    train(tmp_path / "b", max_grad_norm=1.0)
+    assert [row["grad_norm"] for row in history(tmp_path / "b") if "loss" in row] == [norm.item() for norm in norms]
+
+
 def test_the_logged_parts_make_the_loss(tmp_path):
     trainer = train(tmp_path, alpha=0.3, drw_start_epoch=1, num_train_epochs=2)
     rows = [row for row in history(tmp_path) if "loss" in row]
@@ -85,12 +140,11 @@ def test_drw_weighs_the_dist_loss_and_stops_mixing(tmp_path, drw_mixing):
     batch = trainer.data_collator([training_images()[(row, 0, row)] for row in range(0, 16, 2)])
     for epoch in (0.75, 1.0):
         trainer.state.epoch = epoch
-        loss = trainer.compute_loss(model, {k: v.clone() for k, v in batch.items()})
+        loss = step_loss(trainer, {k: v.clone() for k, v in batch.items()})
         images, labels = batch["pixel_values"].clone(), batch["labels"]
         in_drw = epoch >= 1
         if not in_drw or drw_mixing:
             images, labels = BatchMixing(3)(images, labels, 0, 0)
-            trainer._place = (-1, 0)
         outputs, said = model(images), teacher()(images).argmax(-1)
         w = effective_number_weights([8, 5, 3])[said] if in_drw else torch.ones(len(said))
         dist = (w * F.cross_entropy(outputs.distillation_logits, said, reduction="none")).sum() / w.sum()
@@ -112,7 +166,7 @@ def test_student_and_teacher_see_the_same_mixed_images(tmp_path):
     )
     batch = trainer.data_collator([training_images()[(row, 0, row)] for row in range(8)])
     before = batch["pixel_values"].clone()
-    trainer.compute_loss(model, batch)
+    step_loss(trainer, batch)
     assert torch.equal(seen["student"], seen["teacher"])
     assert not torch.equal(seen["student"], before)
 
@@ -140,7 +194,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
 def test_wrong_settings_are_refused(tmp_path):
     with pytest.raises(DataError, match="no class counts"):
         DeiTLTTrainer(tiny_student(class_counts=None), arguments(tmp_path))
-    with pytest.raises(DataError, match="do not fill one batch of 64"):
+    with pytest.raises(DataError, match="16 training images do not fill the batches of 64"):
         train(tmp_path, per_device_train_batch_size=64, dataloader_drop_last=True)
     with pytest.raises(ValueError, match="label_smoothing"):
         arguments(tmp_path, label_smoothing_factor=0.1)
@@ -157,7 +211,7 @@ def test_without_a_teacher_drw_weighs_the_ground_truth(tmp_path):
     trainer = DeiTLTTrainer(model, arguments(tmp_path, drw_start_epoch=1), train_dataset=training_images())
     trainer.state.epoch = 1.0
     batch = trainer.data_collator([training_images()[(row, 0, row)] for row in range(0, 16, 3)])
-    loss = trainer.compute_loss(model, dict(batch))
+    loss = step_loss(trainer, dict(batch))
     outputs, labels = model(batch["pixel_values"]), batch["labels"]
     w = effective_number_weights([8, 5, 3])
     dist = F.cross_entropy(outputs.distillation_logits, labels, weight=w)

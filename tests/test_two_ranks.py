@@ -49,7 +49,7 @@ def test_every_step_has_the_same_images(one_and_two):
 
 
 def test_training_is_the_same(one_and_two):
-    """Up to the order of float32 sums; without mixing, which pairs images within a rank's batch."""
+    """Before DRW and in it, up to the order of float32 sums; without mixing, which pairs images of a rank's batch."""
     one, two = one_and_two
     assert one["learning_rate"] == two[0]["learning_rate"]
     for rank in two:

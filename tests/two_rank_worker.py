@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import torch
-from helpers import arguments, picture_dataset, tiny_student, training_images
+from helpers import arguments, picture_dataset, teacher, tiny_student, training_images
 
 from trainer.augmentation import EvaluationImages, image_processor
 from trainer.trainer import DeiTLTTrainer
@@ -29,9 +29,10 @@ def main(folder: str, batch_size: str) -> None:
         label_smoothing=0.0,
         base_learning_rate=0.05,
         warmup_epochs=0,
-        drw_start_epoch=3,
+        drw_start_epoch=1,
+        drw_mean="step",
     )
-    trainer = Recorder(tiny_student(), args, train_dataset=training_images((20, 8, 4)))
+    trainer = Recorder(tiny_student(), args, teacher(), train_dataset=training_images((20, 8, 4)))
     trainer.seen = []
     trainer.train()
     test = EvaluationImages(picture_dataset((13, 9, 7)), image_processor(8, 1.0))

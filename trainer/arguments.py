@@ -172,6 +172,12 @@ class DistillationArguments(RunArguments):
     alpha: float = setting(0.5, "Share of the DIST loss.")
     distillation_type: str = setting("hard", "What the DIST expert learns of the teacher.", choices=["hard", "soft"])
     temperature: float = setting(1.0, "Temperature of soft distillation.")
+    drw_mean: str = setting(
+        "micro_batch",
+        "Images that DRW's weighted mean runs over: micro_batch, those of one device at a time, as published; step, "
+        "all of an optimiser step, so that neither accumulation nor the number of GPUs changes it.",
+        choices=["micro_batch", "step"],
+    )
     drw_mixing: bool = setting(False, "Keep mixing and smoothing during DRW (the paper: off on CIFAR, on elsewhere).")
     mixup_alpha: float = setting(0.8, "Beta parameter of Mixup; 0 for none.")
     cutmix_alpha: float = setting(1.0, "Beta parameter of CutMix; 0 for none.")
@@ -183,8 +189,8 @@ class DistillationArguments(RunArguments):
     )
     model_selection: str = setting(
         "last",
-        "last: the last epoch's weights. validation: the best on a split held out from the training set. "
-        "paper: the best on the test set, as the published numbers were chosen.",
+        "last: the last epoch's weights. validation: the best by balanced accuracy on a split held out from the "
+        "training set. paper: the best by accuracy on the test set, as the published numbers were chosen.",
         choices=["last", "validation", "paper"],
     )
     teacher: str | None = setting(
@@ -209,6 +215,10 @@ class DistillationArguments(RunArguments):
         check_ranges(self, {"base_learning_rate": "(0, inf)", "alpha": "[0, 1]", "temperature": "(0, inf)"})
         check_ranges(self, {"label_smoothing": "[0, 1)", "mixing_probability": "[0, 1]", "ema_decay": "[0, 1)"})
         check_ranges(self, {"mixup_alpha": "[0, inf)", "cutmix_alpha": "[0, inf)", "repeats": "[1, inf)"})
+        if self.drw_mean == "step" and self.distillation_type == "soft":
+            raise ValueError(
+                "drw_mean step is the mean of hard distillation; leave it out with distillation_type soft"
+            )
         if self.learning_rate is not None:
             raise ValueError("a student's learning_rate follows from the global batch; set base_learning_rate")
         if self.model_selection == "last" and self.eval_strategy != "no":
@@ -218,7 +228,10 @@ class DistillationArguments(RunArguments):
         if self.model_selection != "last":
             self.eval_strategy = self.save_strategy
             self.eval_steps = self.save_steps
-            self.metric_for_best_model = "mean_accuracy"
+            # On a long-tailed split plain accuracy prefers weights from before DRW, which know no tail class.
+            self.metric_for_best_model = (
+                "mean_accuracy" if self.model_selection == "paper" else "mean_balanced_accuracy"
+            )
             self.greater_is_better = True
         super().__post_init__()
         accumulation = 1 if self.paper_learning_rate_rule else self.gradient_accumulation_steps

@@ -25,8 +25,8 @@ class DistillationLoss(nn.Module):
 
     - `hard`: cross-entropy with the teacher's arg max. With class weights it is the weighted mean
       `sum_i w[y_i] * CE_i / sum_i w[y_i]`, y_i the *teacher's* label. The mean runs over the batch at hand, so with
-      accumulation or several ranks it is a mean of weighted means, as in the official code; without weights both are
-      exactly the loss of the joined batch.
+      accumulation or several ranks it is a mean of weighted means, as in the official code, unless `weight_sum` gives
+      the denominator; without weights both are exactly the loss of the joined batch.
     - `soft`: `T^2 * KL(teacher || dist)` at temperature T. Class weights re-weight the teacher's *probabilities*,
       `q_c = w_c p_c / sum_k w_k p_k`, which stay a distribution (weights on log-probabilities would not).
 
@@ -63,7 +63,12 @@ class DistillationLoss(nn.Module):
         self.register_buffer("class_weights", weights)
 
     def forward(
-        self, cls_logits: Tensor, distillation_logits: Tensor, labels: Tensor, teacher_logits: Tensor | None = None
+        self,
+        cls_logits: Tensor,
+        distillation_logits: Tensor,
+        labels: Tensor,
+        teacher_logits: Tensor | None = None,
+        weight_sum: Tensor | None = None,
     ) -> DistillationLossOutput:
         """Compute the loss of one batch.
 
@@ -72,19 +77,26 @@ class DistillationLoss(nn.Module):
             distillation_logits: (B, C) of the DIST expert.
             labels: (B,) class indices, or (B, C) mixed and smoothed label distributions.
             teacher_logits: (B, C), or None for a student without a teacher.
+            weight_sum: denominator of the weighted mean. Default: the weights that this batch's labels carry.
 
         Returns:
             A `DistillationLossOutput` of float32 scalars.
         """
         cls_loss = F.cross_entropy(cls_logits.float(), labels)
-        if teacher_logits is None:
-            dist_loss = weighted_cross_entropy(distillation_logits, labels, self.class_weights)
-        elif self.distillation_type == "hard":
-            teacher_labels = teacher_logits.argmax(dim=-1)
-            dist_loss = weighted_cross_entropy(distillation_logits, teacher_labels, self.class_weights)
+        if teacher_logits is None or self.distillation_type == "hard":
+            dist_labels = self._dist_labels(labels, teacher_logits)
+            dist_loss = weighted_cross_entropy(distillation_logits, dist_labels, self.class_weights, weight_sum)
         else:
             dist_loss = self._soft_loss(distillation_logits, teacher_logits)
         return DistillationLossOutput((1 - self.alpha) * cls_loss + self.alpha * dist_loss, cls_loss, dist_loss)
+
+    def weight_sum(self, labels: Tensor, teacher_logits: Tensor | None = None) -> Tensor:
+        """The class weights that the DIST expert's labels of a batch carry, summed: the hard loss's denominator."""
+        return label_weight_sum(self._dist_labels(labels, teacher_logits), self.class_weights)
+
+    @staticmethod
+    def _dist_labels(labels: Tensor, teacher_logits: Tensor | None) -> Tensor:
+        return labels if teacher_logits is None else teacher_logits.argmax(dim=-1)
 
     def _soft_loss(self, distillation_logits: Tensor, teacher_logits: Tensor) -> Tensor:
         probabilities = F.softmax(teacher_logits.float() / self.temperature, dim=-1)
@@ -105,7 +117,14 @@ class DistillationLoss(nn.Module):
         return f"{1 - self.alpha:g} * CE(CLS, label) + {self.alpha:g} * {dist}"
 
 
-def weighted_cross_entropy(logits: Tensor, labels: Tensor, class_weights: Tensor | None) -> Tensor:
+def label_weight_sum(labels: Tensor, class_weights: Tensor) -> Tensor:
+    """The class weights (C,) that labels carry, summed: class indices (B,) or distributions (B, C)."""
+    return class_weights[labels].sum() if labels.ndim == 1 else (labels * class_weights).sum()
+
+
+def weighted_cross_entropy(
+    logits: Tensor, labels: Tensor, class_weights: Tensor | None, weight_sum: Tensor | None = None
+) -> Tensor:
     """Cross-entropy as a weighted mean, for class indices and for label distributions alike.
 
     `F.cross_entropy(weight=)` divides by the picked weights for indices but by B for distributions; a one-hot
@@ -115,14 +134,16 @@ def weighted_cross_entropy(logits: Tensor, labels: Tensor, class_weights: Tensor
         logits: (B, C).
         labels: (B,) class indices or (B, C) distributions.
         class_weights: (C,) or None for the plain mean.
+        weight_sum: what the weighted sum is divided by. Default: `label_weight_sum` of this batch.
     """
     logits = logits.float()
     if class_weights is None:
         return F.cross_entropy(logits, labels)
+    if weight_sum is None:
+        weight_sum = label_weight_sum(labels, class_weights)
     if labels.ndim == 1:
-        return F.cross_entropy(logits, labels, weight=class_weights)
-    weighted_labels = labels * class_weights
-    return -(weighted_labels * F.log_softmax(logits, dim=-1)).sum() / weighted_labels.sum()
+        return F.cross_entropy(logits, labels, weight=class_weights, reduction="sum") / weight_sum
+    return -(labels * class_weights * F.log_softmax(logits, dim=-1)).sum() / weight_sum
 
 
 class LDAMLoss(nn.Module):
@@ -186,7 +207,8 @@ class PaCoLoss(nn.Module):
             contrast_labels: (M,) class indices; -1 for a place of the queue that is still empty.
             own: (B,) places of the anchors' own queries in `contrast`.
         """
-        similarities = queries.float() @ contrast.float().T / self.temperature
+        with torch.autocast(queries.device.type, enabled=False):  # it would multiply in bf16 what is float32
+            similarities = queries.float() @ contrast.float().T / self.temperature
         is_candidate = (contrast_labels >= 0).expand_as(similarities).scatter(1, own[:, None], False)
         similarities = similarities.masked_fill(~is_candidate, -torch.inf)
         log_p = torch.cat([logits.float() + self.log_prior, similarities], dim=1).log_softmax(dim=1)

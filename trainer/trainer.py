@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import Dataset as TorchDataset
-from transformers import Trainer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from modeling_deit_lt import NO_WEIGHT_DECAY
 from trainer.arguments import DistillationArguments
 from trainer.augmentation import BatchMixing, TrainingImages, TrainingSampler
-from trainer.callbacks import EmaCallback, HistoryCallback
+from trainer.base_trainer import BaseTrainer
+from trainer.callbacks import EmaCallback
 from trainer.checkpoints import load_student
-from trainer.errors import CheckpointError, DataError, RunError
+from trainer.errors import CheckpointError, DataError
 from trainer.evaluation import expert_report
 from trainer.losses import DistillationLoss
 from trainer.reweighting import effective_number_weights
@@ -27,12 +26,12 @@ EXPERTS = ("mean", "cls", "dist")  # in the order of the model's outputs logits,
 LOSS_PARTS = ("loss_cls", "loss_dist", "teacher_agreement", "cls_dist_cosine")
 
 
-class DeiTLTTrainer(Trainer):
+class DeiTLTTrainer(BaseTrainer):
     """Trains a `DeiTLTForImageClassification` by DeiT-LT (CVPR 2024, arXiv 2404.02900, section 3).
 
-    One step: mix the batch (not during DRW, unless `drw_mixing`), student and teacher see the same images, the
-    `DistillationLoss` with class weights from `drw_start_epoch` on. All that depends on the epoch is computed from it.
-    Without a teacher the ground truth takes its place for the DIST expert.
+    One step: mix each batch (not during DRW, unless `drw_mixing`) and let the teacher label it; the student sees the
+    same images; the `DistillationLoss` has class weights from `drw_start_epoch` on. All that depends on the epoch is
+    computed from it. Without a teacher the ground truth takes its place for the DIST expert.
 
     Args:
         model: the student; `model.config.class_counts` gives the counts that weights and groups are made from.
@@ -45,7 +44,7 @@ class DeiTLTTrainer(Trainer):
         DataError: the model has no class counts, or `dataloader_drop_last` leaves no batch.
     """
 
-    loss_is_scaled_for_ga = False
+    not_finite_advice = "lower base_learning_rate, or train in bf16 or float32 rather than fp16"
 
     def __init__(
         self,
@@ -60,7 +59,6 @@ class DeiTLTTrainer(Trainer):
             raise DataError("the model has no class counts; set config.class_counts to the training images per class")
         kwargs.setdefault("compute_metrics", self.expert_metrics)
         super().__init__(model, args, **kwargs)
-        self.model_accepts_loss_kwargs = False
         self.counts = counts
         self.boundaries = boundaries
         self.teacher = teacher.to(args.device) if teacher is not None else None
@@ -76,36 +74,44 @@ class DeiTLTTrainer(Trainer):
         # CLS and DIST token after the final LayerNorm, for their cosine; asking for hidden states would copy them all.
         self._tokens = _keep_tokens(model.deit.layernorm)
         self.ema_callback = EmaCallback(args.ema_decay) if args.ema_decay else None
-        for callback in filter(None, (self.ema_callback, HistoryCallback())):
-            self.add_callback(callback)
-        if args.dataloader_drop_last and len(self.train_dataset or ()) < args.global_batch_size:
+        if self.ema_callback is not None:
+            self.add_callback(self.ema_callback)
+        if self.train_dataset is not None and self.images_per_epoch == 0:
             raise DataError(
-                f"{len(self.train_dataset or ())} training images do not fill one batch of {args.global_batch_size}; "
-                "lower the batch size or unset dataloader_drop_last"
+                f"{len(self.train_dataset)} training images do not fill the batches of {args.train_batch_size} that "
+                "dataloader_drop_last keeps; lower the batch size or unset it"
             )
+
+    def get_batch_samples(self, epoch_iterator, num_batches: int, device: torch.device) -> tuple[list, None]:
+        """The batches of an optimiser step, mixed and labelled by the teacher before the student sees the first."""
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        batches = [self._labelled(self._prepare_inputs(batch), place) for place, batch in enumerate(batches)]
+        if self.args.drw_mean == "step" and self.args.in_drw(self.state.epoch):
+            sums = [self.drw_loss.weight_sum(batch["labels"], batch["teacher_logits"]) for batch in batches]
+            weight_sum = self.accelerator.reduce(torch.stack(sums).mean(), "mean")
+            batches = [{**batch, "weight_sum": weight_sum} for batch in batches]
+        return batches, None
+
+    def _labelled(self, inputs: dict, place: int) -> dict:
+        """A batch as the student gets it; `place` is its place in the accumulation."""
+        images, labels = inputs["pixel_values"], inputs["labels"]
+        if not self.args.in_drw(self.state.epoch) or self.args.drw_mixing:
+            images, labels = self.mixing(images, labels, self.state.global_step, place)
+        return {"pixel_values": images, "labels": labels, "teacher_logits": self._teacher_logits(images)}
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """The DeiT-LT loss in training; in evaluation the model's own, the mean of both experts' cross-entropies."""
         if not model.training:
             outputs = model(**inputs)
             return (outputs.loss, outputs) if return_outputs else outputs.loss
-        images, labels = inputs["pixel_values"], inputs["labels"]
-        in_drw = self.args.in_drw(self.state.epoch)
-        if not in_drw or self.args.drw_mixing:
-            images, labels = self.mixing(images, labels, self.state.global_step, self._micro_step())
-        outputs = model(pixel_values=images)
-        teacher_logits = self._teacher_logits(images)
-        criterion = self.drw_loss if in_drw else self.distillation_loss
-        loss = criterion(outputs.cls_logits, outputs.distillation_logits, labels, teacher_logits)
+        labels, teacher_logits = inputs["labels"], inputs["teacher_logits"]
+        outputs = model(pixel_values=inputs["pixel_values"])
+        criterion = self.drw_loss if self.args.in_drw(self.state.epoch) else self.distillation_loss
+        loss = criterion(
+            outputs.cls_logits, outputs.distillation_logits, labels, teacher_logits, inputs.get("weight_sum")
+        )
         self._add_parts(loss, labels, teacher_logits)
         return (loss.loss, outputs) if return_outputs else loss.loss
-
-    def _micro_step(self) -> int:
-        """Place of this batch in the accumulation: batches since the last optimiser step."""
-        step, micro_step = getattr(self, "_place", (-1, 0))
-        micro_step = micro_step + 1 if step == self.state.global_step else 0
-        self._place = (self.state.global_step, micro_step)
-        return micro_step
 
     def _teacher_logits(self, images: Tensor) -> Tensor | None:
         if self.teacher is None:
@@ -130,7 +136,7 @@ class DeiTLTTrainer(Trainer):
         self._drw_batches += self.args.in_drw(self.state.epoch)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add the means of the loss parts since the last log, over all ranks; stop if the loss is not finite."""
+        """Add the means of the loss parts since the last log, over all ranks."""
         if "loss" in logs and self._batches:
             means = self.accelerator.reduce(self._parts / self._batches, "mean").tolist()
             logs.update(zip(LOSS_PARTS, means, strict=True))
@@ -140,17 +146,14 @@ class DeiTLTTrainer(Trainer):
             self._parts.zero_()
             self._batches = self._drw_batches = 0
         super().log(logs, start_time)
-        if not math.isfinite(logs.get("loss", 0.0)):
-            raise RunError(
-                f"the loss is {logs['loss']} at step {self.state.global_step}; lower base_learning_rate, or train in "
-                "bf16 or float32 rather than fp16"
-            )
 
     def _get_train_sampler(self, train_dataset: TorchDataset | None = None):
         dataset = train_dataset if train_dataset is not None else self.train_dataset
         if not isinstance(dataset, TrainingImages):
             return super()._get_train_sampler(train_dataset)
-        return TrainingSampler(len(dataset), self.args.repeats, self.args.seed)
+        args = self.args
+        batch_size = args.train_batch_size * args.world_size
+        return TrainingSampler(len(dataset), batch_size, args.repeats, args.seed, args.dataloader_drop_last)
 
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
         """All but tokens, position embeddings, biases and norms (DeiT-LT's AdamW groups)."""
@@ -199,10 +202,6 @@ class DeiTLTTrainer(Trainer):
             prediction = self.predict(test_dataset)
             reports["best"] = self.report(prediction)
         return reports, prediction
-
-    def floating_point_ops(self, inputs) -> int:
-        """Not counted: Trainer's estimate is made for text and is nonsense for images."""
-        return 0
 
     def expert_metrics(self, prediction) -> dict[str, float]:
         """Flat metrics of an evaluation: `mean_accuracy`, `cls_head`, `dist_tail`, ...; empty groups are left out."""

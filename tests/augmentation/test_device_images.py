@@ -67,7 +67,7 @@ def test_two_views_differ():
 
 def test_a_loader_hands_whole_batches_on():
     dataset = images()
-    loader = DataLoader(dataset, batch_size=16, sampler=TrainingSampler(len(dataset), 1), collate_fn=collate)
+    loader = DataLoader(dataset, batch_size=16, sampler=TrainingSampler(len(dataset), 16, 1), collate_fn=collate)
     batches = list(loader)
     assert [len(batch["labels"]) for batch in batches] == [16, 16, 5]
     assert torch.cat([batch["labels"] for batch in batches]).bincount().tolist() == [20, 12, 5]

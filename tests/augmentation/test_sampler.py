@@ -1,7 +1,8 @@
-"""The training order: repeated augmentation for every size, and its shards."""
+"""The training order: repeated augmentation for every size, the official batches, and its shards."""
 
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 from accelerate.data_loader import BatchSamplerShard
@@ -13,22 +14,51 @@ from trainer.augmentation import TrainingSampler
 @pytest.mark.parametrize("rows", [1, 2, 10, 255, 256, 1001])
 @pytest.mark.parametrize("repeats", [1, 3])
 def test_an_epoch_has_n_samples_of_a_third_of_the_images(rows, repeats):
-    keys = list(TrainingSampler(rows, repeats))
-    assert len(keys) == len(TrainingSampler(rows, repeats)) == rows
+    keys = list(TrainingSampler(rows, 16, repeats))
+    assert len(keys) == len(TrainingSampler(rows, 16, repeats)) == rows
     views = Counter(row for row, _, _ in keys)
     assert len(views) == -(-rows // repeats)
     assert set(views.values()) <= {repeats, rows % repeats or repeats}
-    assert [position for _, _, position in keys] == list(range(rows))
+    assert sorted(position for _, _, position in keys) == list(range(rows))
 
 
-def test_views_of_an_image_are_neighbours():
-    rows = [row for row, _, _ in TrainingSampler(9, 3)]
-    assert rows[0] == rows[1] == rows[2] != rows[3]
+def test_a_pair_of_batches_is_dealt_in_turn():
+    """Positions 0, 2, 4, ... of each pair, then 1, 3, 5, ...; the views of a row have three positions in a row."""
+    keys = list(TrainingSampler(22, 4, 3))
+    assert [position for _, _, position in keys[:8]] == [0, 2, 4, 6, 1, 3, 5, 7]
+    assert [position for _, _, position in keys[16:]] == [16, 18, 20, 17, 19, 21]  # what is left of a pair
+    rows = {position: row for row, _, position in keys}
+    assert all(rows[position] == rows[position // 3 * 3] for position in rows)
 
 
-def test_order_is_a_function_of_seed_and_epoch():
+def test_without_repeats_the_order_is_the_permutation():
+    assert [position for _, _, position in TrainingSampler(100, 8, 1)] == list(range(100))
+
+
+def official_batches(sampler, ranks, batch_size):
+    """The rule of the official sampler: rank r of R takes the positions r, r + R, ... and makes batches of them.
+
+    The permutation is ours, since theirs comes from another generator.
+    """
+    rows = {position: row for row, _, position in sampler}
+    shares = [[rows[p] for p in range(r, len(sampler), ranks)] for r in range(ranks)]
+    return [share[i : i + batch_size] for share in shares for i in range(0, len(share), batch_size)]
+
+
+@pytest.mark.parametrize("rows", [12_406, 10_847, 13_996])  # CIFAR-10-LT and CIFAR-100-LT, rho 100; 172 over 256
+def test_batches_are_those_of_the_official_two_gpus(rows):
+    sampler = TrainingSampler(rows, 128, drop_last=True)
+    assert len(sampler) == rows // 256 * 256  # samples of an epoch in the official code
+    ours = [sorted(row for row, *_ in batch) for batch in BatchSampler(sampler, 128, drop_last=True)]
+    theirs = [sorted(batch) for batch in official_batches(sampler, 2, 128)]
+    assert sorted(ours) == sorted(theirs)
+    assert {len(set(batch)) for batch in ours} <= {85, 86, 87}  # 43 with all views of an image in one batch
+
+
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_order_is_a_function_of_seed_and_epoch(repeats):
     def order(seed, epoch):
-        sampler = TrainingSampler(50, 3, seed)
+        sampler = TrainingSampler(50, 8, repeats, seed)
         sampler.set_epoch(epoch)
         return list(sampler)
 
@@ -38,9 +68,15 @@ def test_order_is_a_function_of_seed_and_epoch():
     assert order(0, 4)[0][1] == 4
 
 
+def test_a_key_does_not_depend_on_the_batch_size():
+    """Row and position, and with them the augmented image: only when it comes does."""
+    assert sorted(TrainingSampler(500, 8)) == sorted(TrainingSampler(500, 64))
+    assert list(TrainingSampler(500, 8)) != list(TrainingSampler(500, 64))
+
+
 def test_over_epochs_every_image_comes_up():
-    sampler, seen = TrainingSampler(60, 3), set()
-    for epoch in range(20):  # each epoch misses an image with probability 2/3: 60 * (2/3)**20 = 0.02 expected
+    sampler, seen = TrainingSampler(60, 8, drop_last=True), set()
+    for epoch in range(30):  # each epoch misses an image with probability 3/4 at most: 60 * (3/4)**30 = 0.01 expected
         sampler.set_epoch(epoch)
         seen |= {row for row, _, _ in sampler}
     assert len(seen) == 60
@@ -49,25 +85,36 @@ def test_over_epochs_every_image_comes_up():
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_ranks_share_the_epoch_without_loss(ranks):
     """The global batch of a step is the same images on one rank with the larger batch and on several."""
-    one = list(BatchSampler(TrainingSampler(24 * ranks, 3), 4 * ranks, drop_last=False))
-    shards = [
-        list(BatchSamplerShard(BatchSampler(TrainingSampler(24 * ranks, 3), 4, False), ranks, rank))
-        for rank in range(ranks)
-    ]
+    sampler = TrainingSampler(24 * ranks, 4 * ranks, 3)
+    one = list(BatchSampler(sampler, 4 * ranks, drop_last=False))
+    shards = [list(BatchSamplerShard(BatchSampler(sampler, 4, False), ranks, rank)) for rank in range(ranks)]
     for step, batch in enumerate(one):
         assert sorted(batch) == sorted(key for shard in shards for key in shard[step])
 
 
-@pytest.mark.parametrize("arguments", [(0, 3), (5, 0)])
+def test_two_ranks_have_the_batches_of_one_at_the_same_optimiser_step():
+    """128 images x 8 accumulated on one GPU, 128 x 4 on two: the same eight batches, so mixing pairs the same."""
+    one = [sorted(b) for b in BatchSampler(TrainingSampler(4_096, 128), 128, False)]
+    two = [sorted(b) for b in BatchSampler(TrainingSampler(4_096, 256), 128, False)]
+    for step in range(4):
+        assert sorted(one[8 * step : 8 * step + 8]) == sorted(two[8 * step : 8 * step + 8])
+
+
+@pytest.mark.parametrize("arguments", [(0, 8, 3), (5, 0, 3), (5, 8, 0)])
 def test_nothing_to_draw_is_refused(arguments):
     with pytest.raises(ValueError, match="at least one"):
         TrainingSampler(*arguments)
 
 
+def test_whole_batches_without_repeats():
+    assert len(TrainingSampler(100, 8, 1, drop_last=True)) == 96
+    assert np.unique([row for row, *_ in TrainingSampler(100, 8, 1, drop_last=True)]).size == 96
+
+
 def test_trainer_moves_the_epoch_on_and_workers_see_it():
     from torch.utils.data import DataLoader
 
-    sampler = TrainingSampler(6, 1)
+    sampler = TrainingSampler(6, 2, 1)
     loader = DataLoader(_Echo(), batch_size=2, sampler=sampler, num_workers=1, persistent_workers=True)
     epochs = []
     for epoch in range(3):

@@ -47,11 +47,11 @@ def measure(model=None, probability=1.0, batch_size=5, num_images=64, seed=0):
     return behaviour_on_training_images(
         model or as_teacher(Level()),
         training_images(COUNTS, seed=seed),
+        TrainingSampler(sum(COUNTS), batch_size, seed=seed),
         PROCESSOR,
         mixing,
         None,
         CPU,
-        batch_size,
         num_images=num_images,
     )
 
@@ -69,8 +69,8 @@ def test_a_teacher_that_always_says_the_tail():
         assert list(view["true_labels"].values()) == pytest.approx([100 * (labels == c).mean() for c in range(3)])
 
 
-def epoch_rows(epoch):
-    sampler = TrainingSampler(sum(COUNTS))
+def epoch_rows(epoch, batch_size=5):
+    sampler = TrainingSampler(sum(COUNTS), batch_size)
     sampler.set_epoch(epoch)
     return [row for row, _, _ in sampler]
 
@@ -99,7 +99,7 @@ def test_either_is_a_class_with_a_share_in_the_label(probability):
     mixing, model, hits, mixed = BatchMixing(3, probability=probability, label_smoothing=0.0), Level(), [], []
     images = training_images(COUNTS)
     for step in range(16):
-        sampler = TrainingSampler(len(images))
+        sampler = TrainingSampler(len(images), 5)
         sampler.set_epoch(step // 4)
         rows = images.__getitems__(list(sampler)[5 * (step % 4) : 5 * (step % 4) + 5])
         pixels = torch.stack([row["pixel_values"] for row in rows])
@@ -126,7 +126,7 @@ def test_the_same_again_and_whole_batches():
 
 
 def test_a_group_that_is_not_drawn_has_no_accuracy():
-    drawn = {np.repeat([0, 1, 2], COUNTS)[row] for row in epoch_rows(0)[:2]}
+    drawn = {np.repeat([0, 1, 2], COUNTS)[row] for row in epoch_rows(0, batch_size=2)[:2]}
     figures = measure(batch_size=2, num_images=2)["plain"]
     assert {c for c, name in enumerate(("head", "mid", "tail")) if figures[name] is not None} == drawn
 

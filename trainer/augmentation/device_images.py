@@ -1,4 +1,4 @@
-"""Small training images that live on the device and are augmented there, all of them at once for each epoch."""
+"""Small images that live on the device: for training, augmented there all at once for each epoch; for evaluation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 from transformers import default_data_collator
 
-from trainer.augmentation.batch_transforms import augment_batch, to_device
+from trainer.augmentation.batch_transforms import augment_batch
+from trainer.augmentation.images import EvaluationImages
+from trainer.augmentation.stacks import to_device
 from trainer.errors import RunError
 
 LARGEST = 4  # GB
@@ -41,12 +43,7 @@ class DeviceImages(TorchDataset):
     def __init__(
         self, dataset: Dataset, transforms: Sequence[str], image_size: int, device: torch.device, seed: int = 0
     ):
-        gigabytes = 3 * image_size**2 * len(dataset) / 1e9
-        if gigabytes > LARGEST:
-            raise RunError(
-                f"images_on_device would put {len(dataset)} images of {image_size} px on the device, "
-                f"{gigabytes:.1f} GB, and each view as many again; above {LARGEST} GB leave it out"
-            )
+        _check_size(len(dataset), image_size, bytes_per_pixel=3)
         size = (image_size, image_size)
         rows = (image.convert("RGB").resize(size, Image.Resampling.BICUBIC) for image in dataset["image"])
         images = torch.stack([torch.from_numpy(np.array(image)) for image in rows])
@@ -78,6 +75,41 @@ class DeviceImages(TorchDataset):
         self.epoch = epoch
 
 
+class DeviceEvaluationImages(TorchDataset):
+    """Evaluation images, prepared once and kept, so that an evaluation at each epoch does not wait for the host.
+
+    Args:
+        images: what is kept: N images of S x S pixels, 12 * N * S * S bytes.
+        image_size: S.
+        device: where they live.
+
+    Raises:
+        RunError: they take more than `LARGEST` GB.
+    """
+
+    def __init__(self, images: EvaluationImages, image_size: int, device: torch.device):
+        _check_size(len(images), image_size, bytes_per_pixel=12)
+        rows = (images[row] for row in range(len(images)))
+        pixels, labels = zip(*((row["pixel_values"], row["labels"]) for row in rows), strict=True)
+        self.pixels, self.labels = torch.stack(pixels).to(device), torch.tensor(labels, device=device)
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitems__(self, rows: Sequence[int]) -> dict[str, Tensor]:
+        rows = to_device(torch.tensor(rows), self.pixels.device)
+        return {"pixel_values": self.pixels[rows], "labels": self.labels[rows]}
+
+
+def _check_size(images: int, image_size: int, bytes_per_pixel: int) -> None:
+    gigabytes = bytes_per_pixel * image_size**2 * images / 1e9
+    if gigabytes > LARGEST:
+        raise RunError(
+            f"images_on_device would put {images} images of {image_size} px on the device, {gigabytes:.1f} GB, and "
+            f"each view of training images as many again; above {LARGEST} GB leave it out"
+        )
+
+
 def collate(examples: dict[str, Tensor] | list[dict[str, Any]]) -> dict[str, Tensor]:
-    """A batch of `DeviceImages` is one already; the rows of other data sets are stacked."""
+    """A batch of images of the device is one already; the rows of other data sets are stacked."""
     return examples if isinstance(examples, dict) else default_data_collator(examples)

@@ -50,29 +50,27 @@ def behaviour_on_test_images(
 def behaviour_on_training_images(
     teacher: Teacher,
     images: TrainingImages,
+    sampler: TrainingSampler,
     processor: BaseImageProcessor,
     mixing: BatchMixing,
     boundaries,
     device: torch.device,
-    batch_size: int = 64,
-    repeats: int = 3,
     num_images: int = 10000,
     num_workers: int = 0,
 ) -> dict[str, dict]:
     """How often a teacher agrees with the labels of the training images, plain, augmented and mixed.
 
-    The images are those that a student's training shows first, on one rank and without accumulation: drawn by
-    `TrainingSampler`, as many epochs as it takes, augmented as there, and mixed in the same batches.
+    The images are those that a student's training shows first, on one rank and without accumulation: as many epochs
+    as it takes, augmented as there, and mixed in the same batches.
 
     Args:
         teacher: as the trainer uses it.
         images: the student's training images.
+        sampler: the student's, which says how large a batch is.
         processor: the evaluation transform, of the view "plain".
         mixing: the student's.
         boundaries: of head/mid/tail, as `head_mid_tail` takes them.
         device: where to run, in float32.
-        batch_size: the student's, since images are mixed within a batch. Default 64.
-        repeats: the student's views of an image per draw. Default 3.
         num_images: drawn images, rounded up to whole batches. Default 10,000.
         num_workers: processes that transform images. Default 0.
 
@@ -84,11 +82,11 @@ def behaviour_on_training_images(
         `mixed_images`, the share of its images that were mixed at all. `images` is a number.
     """
     teacher = teacher.to(device)
-    keys = list(_first_batches(TrainingSampler(len(images), repeats, images.seed), batch_size, num_images))
+    keys = list(_first_batches(sampler, num_images))
     rows, places = np.unique([row for batch in keys for row, *_ in batch], return_inverse=True)
     plain_images = EvaluationImages(images.dataset, processor)
     plain, augmented, mixed = [], [], []
-    for batch in DataLoader(plain_images, batch_size, sampler=rows.tolist(), num_workers=num_workers):
+    for batch in DataLoader(plain_images, sampler.batch_size, sampler=rows.tolist(), num_workers=num_workers):
         plain.append(_answers(teacher, batch["pixel_values"].to(device), batch["labels"].to(device)))
     for step, batch in enumerate(DataLoader(images, batch_sampler=keys, num_workers=num_workers)):
         pixels, labels = batch["pixel_values"].to(device), batch["labels"].to(device)
@@ -107,12 +105,12 @@ def behaviour_on_training_images(
     }
 
 
-def _first_batches(sampler: TrainingSampler, batch_size: int, num_images: int) -> Iterator[list[tuple[int, int, int]]]:
+def _first_batches(sampler: TrainingSampler, num_images: int) -> Iterator[list[tuple[int, int, int]]]:
     """The keys of a training's first batches, until there are enough images."""
     drawn = 0
     for epoch in itertools.count():
         sampler.set_epoch(epoch)
-        for batch in BatchSampler(sampler, batch_size, drop_last=False):
+        for batch in BatchSampler(sampler, sampler.batch_size, drop_last=False):
             if drawn >= num_images:
                 return
             drawn += len(batch)

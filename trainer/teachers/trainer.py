@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Dataset as TorchDataset
-from transformers import Trainer
 
 from trainer.arguments import TeacherArguments
 from trainer.augmentation import TrainingSampler
-from trainer.callbacks import HistoryCallback
+from trainer.base_trainer import BaseTrainer
 from trainer.errors import RunError
+from trainer.evaluation import expert_report
 from trainer.losses import LDAMLoss, weighted_cross_entropy
 from trainer.reweighting import effective_number_weights
 from trainer.teachers.sam import ascended
 
 
-class TeacherTrainer(Trainer):
+class TeacherTrainer(BaseTrainer):
     """Trains a CNN on long-tailed images by cross-entropy or LDAM, with DRW and SAM where the arguments say so.
 
     SAM's ascent step follows the gradient of the whole optimiser step: over all accumulated batches and, under DDP,
@@ -29,9 +27,10 @@ class TeacherTrainer(Trainer):
     decay acts inside SGD, on the weights that were not moved.
 
     Args:
-        model: images to logits; a cosine classifier's for LDAM.
+        model: images to logits; a cosine classifier's for LDAM. Its convolutions' weights are put channels last.
         args: `TeacherArguments`.
         counts: (C,) training images per class.
+        boundaries: of head/mid/tail in the evaluation, as `head_mid_tail` takes them. Default: thirds.
         train_dataset: `TrainingImages` or `DeviceImages`.
         eval_dataset: `EvaluationImages`.
 
@@ -39,11 +38,13 @@ class TeacherTrainer(Trainer):
         RunError: a batch would hold a single image, which BatchNorm cannot normalise.
     """
 
-    loss_is_scaled_for_ga = False
+    not_finite_advice = "lower the teacher's learning_rate or sam_rho"
 
-    def __init__(self, model: nn.Module, args: TeacherArguments, counts, **kwargs):
-        super().__init__(model, args, **kwargs)
-        self.model_accepts_loss_kwargs = False
+    def __init__(self, model: nn.Module, args: TeacherArguments, counts, boundaries=None, **kwargs):
+        kwargs.setdefault("compute_metrics", self.metrics)
+        # Images and weights in one layout; with two, a third of a step's kernels on a GPU are copies between them.
+        super().__init__(model.to(memory_format=torch.channels_last), args, **kwargs)
+        self.counts, self.boundaries = counts, boundaries
         images, batch = len(self.train_dataset or ()), args.train_batch_size
         one_left = images % batch == 1 and args.world_size == 1 and not args.dataloader_drop_last
         if batch == 1 or one_left:
@@ -55,7 +56,6 @@ class TeacherTrainer(Trainer):
         ldam = LDAMLoss(counts, args.max_margin).to(args.device)
         self.criterion = ldam if args.loss == "ldam" else weighted_cross_entropy
         self.step_inputs = []  # of the optimiser step under way
-        self.add_callback(HistoryCallback())
 
     def training_step(self, model, inputs, num_items_in_batch=None) -> Tensor:
         """Forward and backward; at the end of an optimiser step again from the weights that SAM ascended to."""
@@ -100,30 +100,34 @@ class TeacherTrainer(Trainer):
         """(B, 3, H, W) images in the layout that convolutions are fastest on, by a third on CPUs."""
         return images.contiguous(memory_format=torch.channels_last)
 
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log as Trainer does; stop if the loss is not finite."""
-        super().log(logs, start_time)
-        if not math.isfinite(logs.get("loss", 0.0)):
-            raise RunError(
-                f"the teacher's loss is {logs['loss']} at step {self.state.global_step}; lower its "
-                "learning_rate or sam_rho"
-            )
+    def report(self, prediction) -> dict[str, float | None]:
+        """The teacher's row of the expert report, of what `predict` returned or `compute_metrics` was given."""
+        logits = {"teacher": prediction.predictions}
+        return expert_report(logits, prediction.label_ids, self.counts, self.boundaries)["teacher"]
 
-    def floating_point_ops(self, inputs) -> int:
-        """Not counted: Trainer's estimate is made for text and is nonsense for images."""
-        return 0
+    def metrics(self, prediction) -> dict[str, float]:
+        """The metrics of an evaluation; empty groups are left out."""
+        return {key: value for key, value in self.report(prediction).items() if value is not None}
+
+    def _save(self, output_dir: str | None = None, state_dict=None) -> None:
+        """Save with contiguous weights: safetensors takes no others."""
+        state = self.model.state_dict() if state_dict is None else state_dict
+        super()._save(output_dir, {name: tensor.contiguous() for name, tensor in state.items()})
 
     def _get_train_sampler(self, train_dataset: TorchDataset | None = None) -> TrainingSampler:
-        return TrainingSampler(len(train_dataset or self.train_dataset), repeats=1, seed=self.args.seed)
+        args = self.args
+        batch_size = args.train_batch_size * args.world_size
+        dataset = train_dataset or self.train_dataset
+        return TrainingSampler(len(dataset), batch_size, 1, args.seed, args.dataloader_drop_last)
 
     def create_optimizer(self, model=None) -> torch.optim.Optimizer:
         """SGD with weight decay on every parameter, as the teachers' source recipes have it."""
         if self.optimizer is None:
             args = self.args
             parameters = [p for p in self.model.parameters() if p.requires_grad]
-            self.optimizer = torch.optim.SGD(
-                parameters, args.learning_rate, momentum=args.momentum, weight_decay=args.weight_decay
-            )
+            settings = {"momentum": args.momentum, "weight_decay": args.weight_decay}
+            # Fused: one launch for all weights, and in fp16 no wait for the scaler's verdict.
+            self.optimizer = torch.optim.SGD(parameters, args.learning_rate, **settings, fused=True)
         return self.optimizer
 
     def create_scheduler(self, num_training_steps: int, optimizer=None):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import timm
 import torch
+from accelerate.state import AcceleratorState
 from datasets import Dataset, DatasetDict
 from timm.models import save_for_hf
 from torch import nn
@@ -14,13 +15,16 @@ from torch.utils.data import Dataset as TorchDataset
 
 from trainer.arguments import TeacherArguments
 from trainer.augmentation import EvaluationImages, TrainingImages, image_processor, train_transform
-from trainer.augmentation.device_images import DeviceImages, collate
+from trainer.augmentation.device_images import DeviceEvaluationImages, DeviceImages, collate
 from trainer.data import class_counts
 from trainer.errors import TeacherError
-from trainer.evaluation import expert_report, per_class_accuracy, plot_class_accuracy
+from trainer.evaluation import METRICS, per_class_accuracy, plot_class_accuracy
 from trainer.teachers import cifar_resnet, cosine  # noqa: F401  (register their models with timm)
 from trainer.teachers.paco import PaCo, PaCoTrainer
 from trainer.teachers.trainer import TeacherTrainer
+
+# Raise it when the same settings come to give another teacher: one of another version is trained anew, not reused.
+TRAINING_VERSION = 2
 
 
 def train_teacher(
@@ -44,7 +48,9 @@ def train_teacher(
         checkpoint: to resume from. Default: start anew.
 
     Returns:
-        The contents of `metrics.json`; `teacher` holds the test figures.
+        The contents of `metrics.json`. `teacher` holds the test figures of the last epoch, whose weights are saved.
+        `best_epoch_on_test` holds those of the epoch with the highest test accuracy, with its number: how teachers'
+        figures are published, and too high by the choice. It is None without `eval_strategy`.
 
     Raises:
         TeacherError: timm does not know the architecture, or it does not end in a linear layer as LDAM and PaCo need.
@@ -54,8 +60,9 @@ def train_teacher(
     shared = {
         "args": args,
         "counts": counts,
+        "boundaries": boundaries,
         "train_dataset": training_images(args, splits["train"]),
-        "eval_dataset": EvaluationImages(splits["test"], image_processor(args.image_size, args.crop_ratio)),
+        "eval_dataset": test_images(args, splits["test"]),
         "data_collator": collate,
     }
     if args.loss == "paco":
@@ -65,12 +72,14 @@ def train_teacher(
     output = trainer.train(resume_from_checkpoint=checkpoint)
     predictions = trainer.predict(trainer.eval_dataset)
     logits, labels = predictions.predictions, predictions.label_ids
+    seconds = output.metrics["train_runtime"]
     metrics = {
-        "teacher": expert_report({"teacher": logits}, labels, counts, boundaries)["teacher"],
+        "teacher": trainer.report(predictions),
+        "best_epoch_on_test": best_epoch(trainer.state.log_history),
         **recipe_facts(args),
         "class_counts": counts.tolist(),
-        "wall_seconds": round(output.metrics["train_runtime"], 1),
-        "images_per_second": round(output.metrics["train_samples_per_second"], 1),
+        "wall_seconds": round(seconds, 1),
+        "images_per_second": round(trainer.images_per_epoch * args.num_train_epochs / seconds, 1),
         **(facts or {}),
     }
     if args.should_save:
@@ -79,6 +88,7 @@ def train_teacher(
         plot_class_accuracy(accuracies, counts, names, Path(args.output_dir, "plots", "class_accuracy.png"))
         _save(Path(args.output_dir), classifier, args, names, metrics)
     trainer.accelerator.wait_for_everyone()
+    AcceleratorState._reset_state()  # its precision is one per process, and the student's may be another
     return metrics
 
 
@@ -116,6 +126,21 @@ def training_images(args: TeacherArguments, dataset: Dataset) -> TorchDataset:
     return TrainingImages(dataset, first, args.seed, second)
 
 
+def test_images(args: TeacherArguments, dataset: Dataset) -> TorchDataset:
+    """The test images, on the device where the training images are."""
+    images = EvaluationImages(dataset, image_processor(args.image_size, args.crop_ratio))
+    return DeviceEvaluationImages(images, args.image_size, args.device) if args.images_on_device else images
+
+
+def best_epoch(log_history: list[dict]) -> dict | None:
+    """Figures of the evaluated epoch with the highest test accuracy, the first of several; None without any."""
+    rows = [row for row in log_history if "eval_accuracy" in row]
+    if not rows:
+        return None
+    best = max(rows, key=lambda row: row["eval_accuracy"])
+    return {"epoch": best["epoch"], **{name: best.get(f"eval_{name}") for name in METRICS}}
+
+
 def recipe_facts(args: TeacherArguments) -> dict:
     """The settings that say what kind of teacher this is."""
     keys = ("architecture", "loss", "sam_rho", "sam_milestones", "drw_start_epoch", "learning_rate", "lr_milestones")
@@ -125,7 +150,7 @@ def recipe_facts(args: TeacherArguments) -> dict:
 
 def _save(folder: Path, model: nn.Module, args: TeacherArguments, names: list, metrics: dict) -> None:
     save_for_hf(
-        model.cpu(),
+        model.cpu().to(memory_format=torch.contiguous_format),
         str(folder),
         model_config={"label_names": names},
         model_args={"backbone": args.architecture} if args.loss == "ldam" else {},

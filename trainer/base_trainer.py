@@ -1,0 +1,47 @@
+"""What the student's and the teacher's trainer share, on top of transformers' Trainer."""
+
+from __future__ import annotations
+
+import math
+
+from transformers import Trainer
+
+from trainer.callbacks import HistoryCallback
+from trainer.errors import RunError
+
+
+class BaseTrainer(Trainer):
+    """transformers' Trainer with a history file, no work that nobody asked for, and a stop where the loss is lost.
+
+    Args:
+        kwargs: as for `Trainer`; `args` is a `RunArguments`.
+    """
+
+    # A loss here is the mean of its batch: Trainer must divide it by the accumulation steps itself.
+    loss_is_scaled_for_ga = False
+    not_finite_advice = "lower learning_rate"
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.model_accepts_loss_kwargs = False
+        self.add_callback(HistoryCallback())
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log as Trainer does; stop if the loss is not finite."""
+        super().log(logs, start_time)
+        if not math.isfinite(logs.get("loss", 0.0)):
+            raise RunError(f"the loss is {logs['loss']} at step {self.state.global_step}; {self.not_finite_advice}")
+
+    @property
+    def images_per_epoch(self) -> int:
+        """Images that an epoch trains on; with `dataloader_drop_last` whole batches of all ranks."""
+        images, whole = len(self._get_train_sampler()), self.args.train_batch_size * self.args.world_size
+        return images // whole * whole if self.args.dataloader_drop_last else images
+
+    def floating_point_ops(self, inputs) -> int:
+        """Not counted: Trainer's estimate is made for text and is nonsense for images."""
+        return 0
+
+    def _get_grad_norm(self, model, grad_norm=None):
+        """The norm that clipping has computed anyway, or none: Trainer would compute it at every step for its log."""
+        return None if grad_norm is None else super()._get_grad_norm(model, grad_norm)
