@@ -121,8 +121,10 @@ class DeiTLTPreTrainedModel(DeiTPreTrainedModel):
         super()._init_weights(module)
         std = self.config.initializer_range
         if isinstance(module, DeiTEmbeddings):
-            for name in NO_WEIGHT_DECAY:
-                init.trunc_normal_(getattr(module, name), std=std)
+            # As the official code: the CLS token almost zero, so that it starts as its position alone.
+            init.normal_(module.cls_token, std=1e-6)
+            init.trunc_normal_(module.distillation_token, std=std)
+            init.trunc_normal_(module.position_embeddings, std=std)
         elif isinstance(module, nn.Linear):
             init.trunc_normal_(module.weight, std=std)
         elif isinstance(module, nn.Conv2d):

@@ -25,6 +25,9 @@ class Classifier(nn.Module):
     def get_classifier(self):
         return self.fc
 
+    def reset_classifier(self, num_classes):
+        self.fc = nn.Linear(12, num_classes)
+
     def forward_features(self, x):
         return self.features(x)
 

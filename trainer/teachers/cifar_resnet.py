@@ -47,15 +47,21 @@ class CifarResNet(nn.Module):
         self.layer1 = self._stage(16, 16, blocks, stride=1)
         self.layer2 = self._stage(16, 32, blocks, stride=2)
         self.layer3 = self._stage(32, 64, blocks, stride=2)
-        self.fc = nn.Linear(64, num_classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight)
+        self.reset_classifier(num_classes)
 
     @staticmethod
     def _stage(in_channels: int, channels: int, blocks: int, stride: int) -> nn.Sequential:
         first = BasicBlock(in_channels, channels, stride)
         return nn.Sequential(first, *(BasicBlock(channels, channels, 1) for _ in range(blocks - 1)))
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """A fresh classifier, Kaiming-initialised as the convolutions (LDAM-DRW's and PaCo's code); timm's name."""
+        self.num_classes = num_classes
+        self.fc = nn.Linear(self.num_features, num_classes)
+        nn.init.kaiming_normal_(self.fc.weight)
 
     def get_classifier(self) -> nn.Module:
         """The classifier, as timm asks every model for it."""

@@ -19,6 +19,8 @@ class PaCo(nn.Module):
 
     The linear classifier's rows are the parametric class centres. An MLP head (D, D with BatchNorm, `dim`) makes the
     features that are compared; a copy of backbone and head follows with momentum and makes the keys of the queue.
+    Initialisation is the authors' code's: the head's last layer as the network makes a classifier of its own (Kaiming
+    for CIFAR ResNets), its first one and the class centres by torch's default.
 
     Args:
         classifier: a timm model of C classes that ends in a linear layer.
@@ -30,9 +32,12 @@ class PaCo(nn.Module):
     def __init__(self, classifier: nn.Module, dim: int = 32, queue_size: int = 1024, momentum: float = 0.999):
         super().__init__()
         width = classifier.get_classifier().in_features
+        twin = copy.deepcopy(classifier)
+        twin.reset_classifier(dim)
         self.classifier = classifier
+        self.classifier.get_classifier().reset_parameters()
         self.head = nn.Sequential(
-            nn.Linear(width, width), nn.BatchNorm1d(width), nn.ReLU(inplace=True), nn.Linear(width, dim)
+            nn.Linear(width, width), nn.BatchNorm1d(width), nn.ReLU(inplace=True), twin.get_classifier()
         )
         self.key_classifier = copy.deepcopy(classifier).requires_grad_(False)
         self.key_head = copy.deepcopy(self.head).requires_grad_(False)
@@ -46,12 +51,12 @@ class PaCo(nn.Module):
         if not self.training:
             return self.classifier(images)
         features = _features(self.classifier, images)
-        return self.classifier.get_classifier()(features), F.normalize(self.head(features))
+        return self.classifier.get_classifier()(features), F.normalize(self.head(features).float())
 
     @torch.no_grad()
     def keys(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) second views to (B, dim) keys of length 1."""
-        return F.normalize(self.key_head(_features(self.key_classifier, images)))
+        return F.normalize(self.key_head(_features(self.key_classifier, images)).float())
 
     @torch.no_grad()
     def follow(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 @contextmanager
@@ -19,22 +19,33 @@ def ascended(parameters: Iterable[nn.Parameter], rho: float) -> Iterator[None]:
     and ranks have been summed up. The scale of g cancels, so a scaled one (fp16) serves as it is; where it overflowed
     nothing is moved and the scaler finds the same overflow after the second pass.
 
+    All weights are handled as one vector, so that the number of launched kernels hardly grows with the depth.
+
     Args:
         parameters: weights; those without a gradient stay as they are.
         rho: radius of the ascent step in the L2 norm, above 0.
     """
     moved = [p for p in parameters if p.grad is not None]
-    weights = [p.detach() for p in moved]
-    before = [w.clone() for w in weights]
+    weights = [_channels_last(p.detach()) for p in moved]
+
+    def parts(vector: Tensor) -> list[Tensor]:
+        pieces = vector.split([w.numel() for w in weights])
+        return [piece.view(w.shape) for piece, w in zip(pieces, weights, strict=True)]
+
     with torch.no_grad():
-        gradient = torch.cat([p.grad.flatten() for p in moved])
+        before = torch.cat([w.flatten() for w in weights])
+        gradient = torch.cat([_channels_last(p.grad).flatten() for p in moved])
         norm = torch.linalg.vector_norm(gradient)
         step = torch.where(torch.isfinite(norm), rho / (norm + 1e-12) * gradient, 0)
-        steps = step.split([w.numel() for w in weights])
-        torch._foreach_add_(weights, [s.view(w.shape) for s, w in zip(steps, weights, strict=True)])
+        torch._foreach_add_(weights, parts(step))
     for p in moved:
         p.grad = None
     try:
         yield
     finally:
-        torch._foreach_copy_(weights, before)
+        torch._foreach_copy_(weights, parts(before))
+
+
+def _channels_last(tensor: Tensor) -> Tensor:
+    """Convolutions' weights with their channels last, as they lie in memory: flattening those copies nothing."""
+    return tensor.permute(0, 2, 3, 1) if tensor.ndim == 4 else tensor
