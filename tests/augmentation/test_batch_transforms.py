@@ -11,11 +11,8 @@ from PIL import Image, ImageFilter
 from torch import Tensor
 from torchvision import transforms
 from torchvision.transforms import functional as one
-from torchvision.transforms.autoaugment import _apply_op
 
-from trainer.augmentation import BATCH_TRANSFORMS, augment_batch, batch_transforms, seeded, train_transform
-
-POLICIES = transforms.AutoAugment(transforms.AutoAugmentPolicy.CIFAR10).policies
+from trainer.augmentation import BATCH_TRANSFORMS, augment_batch, batch_transforms, seeded, stacks, train_transform
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -68,7 +65,7 @@ def test_a_function_of_the_generator_alone(name):
 def test_chunks_change_nothing(name, monkeypatch):
     images = noise(197)  # the last chunk of seven has a single image
     whole = augment_batch(name, images, generator())
-    monkeypatch.setattr(batch_transforms, "CHUNK", 7)
+    monkeypatch.setattr(stacks, "CHUNK", 7)
     assert torch.equal(augment_batch(name, images, generator()), whole)
 
 
@@ -159,68 +156,7 @@ def test_crop_flip_draws_each_crop_equally_often():
     assert 49 - 4 * 98**0.5 < chi_square < 49 + 4 * 98**0.5  # 49 degrees of freedom, four deviations
 
 
-# autoaugment
-
-
-@pytest.mark.parametrize(("name", "level"), sorted({(n, level or 0) for pair in POLICIES for n, _, level in pair}))
-@pytest.mark.parametrize("sign", [1, -1])
-def test_operations_are_torchvisions(name, level, sign):
-    """One step of 255 apart at most: torchvision's two code paths truncate autocontrast differently."""
-    magnitudes, signed = transforms.AutoAugment()._augmentation_space(10, (32, 32))[name]
-    if sign < 0 and not signed:
-        assert name in batch_transforms._UNSIGNED
-        return
-    magnitude = sign * magnitudes[level].item() if magnitudes.ndim else 0.0
-    images = torch.cat([noise(5), scene()[None]])
-    result = batch_transforms._operation(images, name, level, sign)
-    nearest = transforms.InterpolationMode.NEAREST
-    for image, augmented in zip(images, result, strict=True):
-        assert largest_difference(augmented, _apply_op(image, name, magnitude, nearest, None)) <= 1
-    if name in ("TranslateX", "TranslateY", "Posterize", "Solarize", "Equalize", "Invert"):
-        assert largest_difference(result[0], _apply_op(pillow(images[0]), name, magnitude, nearest, None)) == 0
-
-
-def test_policies_and_probabilities(monkeypatch):
-    seen, count = Counter(), 50_000
-
-    def record(images, name, level, sign):
-        seen[name, level, sign] += len(images)
-        return images
-
-    monkeypatch.setattr(batch_transforms, "_operation", record)
-    batch_transforms._autoaugment(torch.zeros(count, 3, 1, 1, dtype=torch.uint8), generator())
-    expected = Counter()
-    for name, probability, level in (step for pair in POLICIES for step in pair):
-        signs = (1,) if name in batch_transforms._UNSIGNED else (1, -1)
-        for sign in signs:
-            expected[name, level or 0, sign] += probability / len(POLICIES) / len(signs)
-    for key, share in expected.items():
-        assert abs(seen[key] - count * share) < 5 * (count * share) ** 0.5 + 1e-6
-    assert set(seen) <= set(expected)
-
-
-def test_both_operations_in_their_order(monkeypatch):
-    """One policy: invert all, then solarize all."""
-    policy = (("Invert", 1.0, None), ("Solarize", 1.0, 5))
-    monkeypatch.setattr(batch_transforms, "_POLICIES", [policy])
-    images = noise(5)
-    expected = one.solarize(one.invert(images), 255 - 255 * 5 / 9)
-    batch_transforms._autoaugment(images, generator())
-    assert torch.equal(images, expected)
-
-
-def test_chances_and_signs_of_both_operations_are_independent(monkeypatch):
-    """Each leaves an image alone (0) or has a plus (1) or a minus (2), which the value 0 collects as two digits."""
-    policy = (("Rotate", 0.5, 1), ("Color", 0.5, 1))
-    monkeypatch.setattr(batch_transforms, "_POLICIES", [policy])
-    digit = {("Rotate", 1): 10, ("Rotate", -1): 20, ("Color", 1): 1, ("Color", -1): 2}
-    monkeypatch.setattr(batch_transforms, "_operation", lambda images, name, _, sign: images + digit[name, sign])
-    images = torch.zeros(16_000, 3, 1, 1, dtype=torch.uint8)
-    batch_transforms._autoaugment(images, generator())
-    counts = Counter(images[:, 0, 0, 0].tolist())
-    expected = {0: 4_000, **dict.fromkeys((1, 2, 10, 20), 2_000), **dict.fromkeys((11, 12, 21, 22), 1_000)}
-    assert set(counts) == set(expected)
-    assert all(abs(counts[outcome] - number) < 5 * number**0.5 for outcome, number in expected.items())
+# autoaugment; its policy is in test_autoaugment.py
 
 
 def test_cutout_blackens_a_clipped_square_of_half_the_side():

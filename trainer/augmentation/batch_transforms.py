@@ -7,20 +7,17 @@ the device for a value: what happens to which image is decided on the host, from
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from itertools import permutations
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.transforms import AutoAugment, AutoAugmentPolicy
-from torchvision.transforms.v2 import functional as tv
 
+from trainer.augmentation.autoaugment import augment_stack
+from trainer.augmentation.stacks import chunks, grouped, to_device
 from trainer.augmentation.transforms import simclr_smallest_area
 
 BATCH_TRANSFORMS = ("crop_flip", "autoaugment", "simclr")
-
-CHUNK = 2048  # images worked on at once; a float copy of so many takes 25 MB at 32 pixels
 
 
 def augment_batch(name: str, images: Tensor, generator: torch.Generator) -> Tensor:
@@ -49,7 +46,7 @@ def augment_batch(name: str, images: Tensor, generator: torch.Generator) -> Tens
         return result
     result = _crop(images, generator)
     if name == "autoaugment":
-        _autoaugment(result, generator)
+        augment_stack(result, generator)
         _cutout(result, generator)
     return result
 
@@ -64,7 +61,7 @@ def _crop(images: Tensor, generator: torch.Generator) -> Tensor:
     flips = torch.randint(2, (count, 1, 1, 1), generator=generator).bool()
     (tops, lefts), flips = to_device(offsets, images.device).unbind(1), to_device(flips, images.device)
     result = torch.empty_like(images)
-    for part in _chunks(count):
+    for part in chunks(count):
         padded = F.pad(images[part], (padding,) * 4)
         windows = padded.unfold(2, size, 1).unfold(3, size, 1)  # a view: (n, 3, 2p + 1, 2p + 1, S, S)
         crops = windows[torch.arange(len(padded), device=images.device), :, tops[part], lefts[part]]
@@ -79,7 +76,7 @@ def _resized_crop(images: Tensor, smallest_area: float, generator: torch.Generat
     x, y = _sources(boxes[:, 1:2], boxes[:, 3:], size), _sources(boxes[:, :1], boxes[:, 2:3], size)
     x, y = to_device(torch.where(flips, x.flip(1), x), images.device), to_device(y, images.device)
     result = torch.empty_like(images)
-    for part in _chunks(count):
+    for part in chunks(count):
         grid = torch.stack(torch.broadcast_tensors(x[part, None, :], y[part, :, None]), dim=-1)
         pixels = F.grid_sample(images[part].float(), grid, padding_mode="border", align_corners=False)
         result[part] = pixels.round().to(torch.uint8)
@@ -114,64 +111,8 @@ def _cutout(images: Tensor, generator: torch.Generator) -> None:
     starts = torch.randint(size, (count, 2, 1), generator=generator) - side // 2
     steps = torch.arange(size)
     rows, columns = to_device((steps >= starts) & (steps < starts + side), images.device).unbind(1)
-    for part in _chunks(count):
+    for part in chunks(count):
         images[part].masked_fill_(rows[part, None, :, None] & columns[part, None, None, :], 0)
-
-
-# AutoAugment
-
-_POLICIES = AutoAugment(AutoAugmentPolicy.CIFAR10).policies  # 25 pairs of (operation, probability, level)
-_UNSIGNED = ("AutoContrast", "Equalize", "Invert", "Posterize", "Solarize")
-
-
-def _autoaugment(images: Tensor, generator: torch.Generator) -> None:
-    policies = torch.randint(len(_POLICIES), (len(images),), generator=generator)
-    chances = torch.rand(len(images), 2, generator=generator)
-    minus = torch.randint(2, (len(images), 2), generator=generator)
-    for slot in (0, 1):
-        steps = [policy[slot] for policy in _POLICIES]
-        applied = chances[:, slot] < torch.tensor([probability for _, probability, _ in steps])[policies]
-        signed = torch.tensor([int(name not in _UNSIGNED) for name, _, _ in steps])[policies]
-        groups = torch.where(applied, 1 + 2 * policies + minus[:, slot] * signed, 0)
-        for group, rows in _grouped(groups, images.device):
-            if group:
-                name, _, level = steps[(group - 1) // 2]
-                images[rows] = _operation(images[rows], name, level or 0, sign=(1, -1)[(group - 1) % 2])
-
-
-def _operation(images: Tensor, name: str, level: int, sign: int) -> Tensor:
-    """An operation of AutoAugment on (n, 3, S, S) uint8 images, with torchvision's magnitude at a level of 0 to 9."""
-    share = sign * level / 9
-    shift = int(share * 150 / 331 * images.shape[-1])
-    match name:
-        case "ShearY":
-            degrees = math.degrees(math.atan(0.3 * share))
-            return tv.affine(images, 0.0, [0, 0], 1.0, [0.0, degrees], center=[0.0, 0.0])
-        case "TranslateX":
-            return tv.affine(images, 0.0, [shift, 0], 1.0, [0.0, 0.0])
-        case "TranslateY":
-            return tv.affine(images, 0.0, [0, shift], 1.0, [0.0, 0.0])
-        case "Rotate":
-            return tv.rotate(images, 30 * share)
-        case "Brightness":
-            return tv.adjust_brightness(images, 1 + 0.9 * share)
-        case "Color":
-            return tv.adjust_saturation(images, 1 + 0.9 * share)
-        case "Contrast":
-            return tv.adjust_contrast(images, 1 + 0.9 * share)
-        case "Sharpness":
-            return tv.adjust_sharpness(images, 1 + 0.9 * share)
-        case "Posterize":
-            return tv.posterize(images, 8 - round(4 * share))
-        case "Solarize":
-            return tv.solarize(images, 255 - 255 * share)
-        case "AutoContrast":
-            return tv.autocontrast(images)
-        case "Equalize":
-            return tv.equalize(images)
-        case "Invert":
-            return tv.invert(images)
-    raise ValueError(f"AutoAugment's operation {name!r} is not known here")
 
 
 # Colours and blur: float images of whole numbers in 0..255, factors (n, 1, 1, 1); each step rounds as Pillow does
@@ -185,7 +126,7 @@ def _colour_jitter(images: Tensor, generator: torch.Generator) -> None:
     factors = torch.empty(count, 4).uniform_(-1, 1, generator=generator) * torch.tensor([0.4, 0.4, 0.4, 0.1])
     factors = to_device(factors + torch.tensor([1.0, 1.0, 1.0, 0.0]), images.device)
     columns = {_brightness: 0, _contrast: 1, _saturation: 2, _hue: 3}
-    for group, rows in _grouped(torch.where(chosen, 1 + drawn, 0), images.device):
+    for group, rows in grouped(torch.where(chosen, 1 + drawn, 0), images.device):
         if group:
             pixels, drawn_factors = images[rows].float(), factors[rows]
             for adjust in orders[group - 1]:
@@ -233,7 +174,7 @@ def _hue(images: Tensor, turns: Tensor) -> Tensor:
 
 def _grey_some(images: Tensor, generator: torch.Generator) -> None:
     chosen = torch.rand(len(images), generator=generator) < 0.2
-    for grey, rows in _grouped(chosen, images.device):
+    for grey, rows in grouped(chosen, images.device):
         if grey:
             images[rows] = _grey(images[rows].float()).to(torch.uint8).expand(-1, 3, -1, -1)
 
@@ -243,7 +184,7 @@ def _blur_some(images: Tensor, generator: torch.Generator) -> None:
     sigmas = torch.empty(len(images)).uniform_(0.1, 2.0, generator=generator)
     taps = to_device(_box_taps(sigmas), images.device)
     sources = to_device(_box_sources(images.shape[-1]), images.device)
-    for blurred, rows in _grouped(chosen, images.device):
+    for blurred, rows in grouped(chosen, images.device):
         if blurred:
             box = torch.einsum("nk,kij->nij", taps[rows], sources)
             blur = (box @ box @ box)[:, None]
@@ -267,31 +208,3 @@ def _box_sources(size: int) -> Tensor:
     """Matrices (5, S, S) that fetch each pixel's neighbours two before to two after it, the edge repeated."""
     neighbours = torch.arange(size) + torch.arange(-2, 3).view(5, 1)
     return F.one_hot(neighbours.clamp(0, size - 1), size).float()
-
-
-# Between host and device
-
-
-def to_device(table: Tensor, device: torch.device) -> Tensor:
-    """A table on the device; from pageable memory the copy would wait for the work that is queued there."""
-    return (table.pin_memory() if device.type == "cuda" else table).to(device, non_blocking=True)
-
-
-def _chunks(count: int) -> Iterator[slice]:
-    return (slice(start, start + CHUNK) for start in range(0, count, CHUNK))
-
-
-def _grouped(groups: Tensor, device: torch.device) -> Iterator[tuple[int, Tensor]]:
-    """The rows of each group, on the device and at most CHUNK of them at once.
-
-    Args:
-        groups: (N,) group of each row, integers from 0 or booleans, on the CPU.
-
-    Yields:
-        A group and row numbers of it; a large group comes in pieces.
-    """
-    groups = groups.long()
-    counts = groups.bincount().tolist()
-    order = to_device(groups.argsort(stable=True), device)
-    for group, rows in enumerate(order.split(counts)):
-        yield from ((group, piece) for piece in rows.split(CHUNK) if len(piece))

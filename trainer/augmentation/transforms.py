@@ -15,6 +15,8 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torchvision import transforms
 from transformers import DeiTImageProcessor
 
+from trainer.augmentation.autoaugment import AutoAugment
+
 TRAIN_TRANSFORMS = ("paper", "crop_flip", "affine", "resized_crop", "autoaugment", "randaugment", "simclr")
 
 
@@ -28,9 +30,10 @@ def train_transform(name: str, image_size: int) -> transforms.Compose:
             other signs whose mirror image is another sign.
             For teachers, "crop_flip": random crop with padding of an eighth of the size and flip (He et al. 2016 for
             CIFAR). "resized_crop": RandomResizedCrop, flip, colour jitter 0.4 (ImageNet-LT and iNaturalist).
-            For PaCo's first view (Cui et al. 2021), "autoaugment": crop_flip, AutoAugment's CIFAR-10 policy, then a
-            black square of half the side; "randaugment", for large images: resized_crop, RandAugment n2-m10-mstd0.5.
-            For its second view, "simclr": RandomResizedCrop, flip, colour jitter, grey, blur (Chen et al. 2020).
+            For PaCo's first view (Cui et al. 2021), "autoaugment": crop_flip, AutoAugment's CIFAR-10 policy (see
+            `AutoAugment`), then a black square of half the side; "randaugment", for large images: resized_crop,
+            RandAugment n2-m10-mstd0.5. For its second view, "simclr": RandomResizedCrop, flip, colour jitter, grey,
+            blur (Chen et al. 2020).
         image_size: side of the result in pixels.
 
     Raises:
@@ -74,7 +77,7 @@ def _picture_steps(name: str, image_size: int) -> list:
         case "resized_crop":
             return resized_crop
         case "autoaugment":
-            return [*crop_flip, transforms.AutoAugment(transforms.AutoAugmentPolicy.CIFAR10)]
+            return [*crop_flip, AutoAugment()]
         case "randaugment":
             mean = tuple(round(255 * channel) for channel in IMAGENET_DEFAULT_MEAN)
             settings = {"translate_const": int(0.45 * image_size), "img_mean": mean}
