@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, f1_score, recall_score
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, recall_score
 
 from trainer.evaluation import expert_report, head_mid_tail, many_medium_few, per_class_accuracy
 
 ROOT = Path(__file__).resolve().parents[2]
-KEYS = ["accuracy", "head", "mid", "tail", "many", "medium", "few", "macro_f1", "g_mean", "worst", "ece"]
+GROUPS = ["head", "mid", "tail", "many", "medium", "few"]
+KEYS = ["accuracy", "balanced_accuracy", *GROUPS, "macro_f1", "g_mean", "worst", "ece"]
 COUNTS = np.array([5, 500, 50, 20, 300, 100, 12, 1000])
 
 
@@ -34,16 +35,27 @@ def test_the_numbers_of_each_expert_equal_scikit_learns():
         recalls = recall_score(labels, predictions, average=None, zero_division=0)
         expected = {
             "accuracy": accuracy_score(labels, predictions),
+            "balanced_accuracy": balanced_accuracy_score(labels, predictions),
             "macro_f1": f1_score(labels, predictions, average="macro", zero_division=0),
             "g_mean": np.prod(recalls) ** (1 / 8),
             "worst": recalls.min(),
         }
         for group, members in (head_mid_tail(COUNTS) | many_medium_few(COUNTS)).items():
             expected[group] = recalls[members].mean()
-        assert list(report[name]) == KEYS
+        assert sorted(report[name]) == sorted(KEYS)
         for key, value in expected.items():
             assert report[name][key] == pytest.approx(100 * value, abs=1e-9), (name, key)
         np.testing.assert_allclose(per_class_accuracy(scores, labels, 8), 100 * recalls)
+
+
+def test_balanced_accuracy_leads_where_test_classes_differ_in_size():
+    """A class without test images is no such difference."""
+    logits, labels = draw(rows=16)
+    counts = np.append(COUNTS, 3)
+    balanced = expert_report({"mean": np.pad(logits, ((0, 0), (0, 1)))}, labels, counts)
+    assert list(balanced["mean"]) == KEYS
+    unequal = expert_report({"mean": logits[1:]}, labels[1:], COUNTS)
+    assert list(unequal["mean"])[:2] == ["balanced_accuracy", "accuracy"]
 
 
 def test_a_number_of_each_kind_by_hand():

@@ -16,7 +16,8 @@ from trainer.evaluation import (
     plot_history,
 )
 
-HEADINGS = ["accuracy", "head", "mid", "tail", "many", "medium", "few", "macro F1", "G-mean", "worst", "ECE"]
+GROUPS = ["head", "mid", "tail", "many", "medium", "few"]
+HEADINGS = ["accuracy", "balanced", *GROUPS, "macro F1", "G-mean", "worst", "ECE"]
 
 
 @pytest.fixture
@@ -45,8 +46,19 @@ def test_the_plain_table_is_aligned_and_says_its_rules(report):
     assert re.split(r"\s{2,}", heading) == ["expert", *HEADINGS]
     assert {len(line) for line in [heading, *rows]} == {len(heading)}
     assert [row.split()[0] for row in rows] == ["mean", "CLS", "DIST"]
-    assert rows[0].split()[1:8] == ["83.3", "100.0", "50.0", "100.0", "75.0", "100.0", "-"]
+    assert rows[0].split()[1:9] == ["83.3", "83.3", "100.0", "50.0", "100.0", "75.0", "100.0", "-"]
     assert rule in caption
+
+
+def test_tables_lead_with_what_the_report_leads_with():
+    """Test classes of 3 and 2 images: balanced accuracy first, above a teacher whose figures came without it too."""
+    logits = 50.0 * np.eye(3)[[0, 0, 0, 1, 2]]
+    report = expert_report({"mean": logits}, np.array([0, 0, 0, 2, 2]), [500, 200, 50])
+    heading, teacher, mean, *notes = format_report({"teacher": {"accuracy": 1.0}, **report}).split("\n")
+    assert heading.split()[1:3] == ["balanced", "accuracy"]
+    assert teacher.split()[1:3] == ["-", "1.0"]
+    assert mean.split()[1:3] == ["75.0", "80.0"]
+    assert "1 of the classes have no test images" in notes[-1]
 
 
 def test_the_markdown_table_holds_the_same_cells(report):

@@ -9,10 +9,11 @@ from .groups import (
     rank_order,
 )
 from .plots import plot_class_accuracy, plot_flatness, plot_history
-from .report import expert_report, per_class_accuracy
+from .report import METRICS, expert_report, per_class_accuracy
 from .tables import format_report, markdown_table
 
 __all__ = [
+    "METRICS",
     "PAPER_BOUNDARIES",
     "expert_report",
     "format_report",

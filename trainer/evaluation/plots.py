@@ -20,7 +20,12 @@ _PANELS = (
     ("cosine", (("cls_dist_cosine", "CLS token to DIST token"),)),
     (
         "accuracy (%)",
-        (("eval_mean_accuracy", "mean"), ("eval_cls_accuracy", "CLS"), ("eval_dist_accuracy", "DIST")),
+        (
+            ("eval_mean_accuracy", "mean"),
+            ("eval_cls_accuracy", "CLS"),
+            ("eval_dist_accuracy", "DIST"),
+            ("eval_mean_balanced_accuracy", "mean, balanced"),
+        ),
     ),
 )
 
@@ -78,8 +83,8 @@ def plot_history(history, path_png):
 
     Args:
         history: dicts as in history.jsonl. Drawn are the keys "loss", "loss_cls", "loss_dist", "teacher_agreement",
-            "cls_dist_cosine", "eval_mean_accuracy", "eval_cls_accuracy" and "eval_dist_accuracy" of rows with an
-            "epoch"; whatever is missing or None is left out.
+            "cls_dist_cosine", "eval_mean_accuracy", "eval_cls_accuracy", "eval_dist_accuracy" and
+            "eval_mean_balanced_accuracy" of rows with an "epoch"; whatever is missing or None is left out.
         path_png: where the picture goes. Missing folders are made.
 
     Raises:

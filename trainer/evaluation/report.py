@@ -6,6 +6,7 @@ from .groups import head_mid_tail, many_medium_few
 
 METRICS = (
     "accuracy",
+    "balanced_accuracy",
     "head",
     "mid",
     "tail",
@@ -37,11 +38,13 @@ def expert_report(logits, labels, counts, boundaries=None):
         boundaries: where head, mid and tail are cut, as in `head_mid_tail`. Default None: thirds.
 
     Returns:
-        {expert name: {"accuracy", "head", "mid", "tail", "many", "medium", "few", "macro_f1", "g_mean", "worst",
-        "ece"}}, each a float in percent, or None for a group that has no class with test images. `g_mean` is the
-        geometric mean of the per-class accuracies, `worst` the lowest. Classes without test images are left out of
-        everything but `accuracy` and `ece`; if there are any, the report also has the key
-        "classes_without_test_images" with the list of their indices.
+        {expert name: {"accuracy", "balanced_accuracy", "head", "mid", "tail", "many", "medium", "few", "macro_f1",
+        "g_mean", "worst", "ece"}}, each a float in percent, or None for a group that has no class with test images.
+        `balanced_accuracy` is the mean of the per-class accuracies (recalls), `g_mean` their geometric mean, `worst`
+        the lowest. Where the test classes differ in size `balanced_accuracy` comes first, since `accuracy` is then
+        mostly that of the large ones; tables keep the order. Classes without test images are left out of everything
+        but `accuracy` and `ece`; if there are any, the report also has the key "classes_without_test_images" with the
+        list of their indices.
 
     Raises:
         ValueError: no rows, no expert, shapes that do not fit together, a label out of range, logits that are not
@@ -55,7 +58,10 @@ def expert_report(logits, labels, counts, boundaries=None):
     for name, scores in logits.items():
         scores, checked_labels = _checked(scores, labels, num_classes, f"expert {name!r}")
         report[name] = _numbers(scores, checked_labels, groups)
-    untested = np.flatnonzero(np.bincount(checked_labels, minlength=num_classes) == 0)
+    test_counts = np.bincount(checked_labels, minlength=num_classes)
+    untested = np.flatnonzero(test_counts == 0)
+    if len(np.unique(test_counts[test_counts > 0])) > 1:
+        report = {name: _first("balanced_accuracy", numbers) for name, numbers in report.items()}
     if untested.size:
         report[UNTESTED] = untested.tolist()
     return report
@@ -85,7 +91,7 @@ def _numbers(logits, labels, groups):
     correct = predictions == labels
     recalls = _recalls(predictions, labels, num_classes)
     tested = recalls[~np.isnan(recalls)]
-    numbers = {"accuracy": correct.mean()}
+    numbers = {"accuracy": correct.mean(), "balanced_accuracy": tested.mean()}
     numbers |= {name: _mean_of_tested(recalls[members]) for name, members in groups.items()}
     numbers |= {
         "macro_f1": _macro_f1(predictions, labels, num_classes),
@@ -95,6 +101,10 @@ def _numbers(logits, labels, groups):
         "ece": _calibration_error(_confidence(logits), correct),
     }
     return {key: None if numbers[key] is None else float(100 * numbers[key]) for key in METRICS}
+
+
+def _first(name, numbers):
+    return {name: numbers[name], **numbers}
 
 
 def _recalls(predictions, labels, num_classes):

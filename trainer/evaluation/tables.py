@@ -1,9 +1,9 @@
 """A report as text: an aligned table for the terminal, a Markdown table for model cards."""
 
 from .groups import THRESHOLD_RULE
-from .report import METRICS, UNTESTED
+from .report import UNTESTED
 
-_HEADINGS = {"macro_f1": "macro F1", "g_mean": "G-mean", "ece": "ECE"}
+_HEADINGS = {"balanced_accuracy": "balanced", "macro_f1": "macro F1", "g_mean": "G-mean", "ece": "ECE"}
 _EXPERTS = {"cls": "CLS", "dist": "DIST"}
 
 
@@ -38,7 +38,7 @@ def markdown_table(report, rule=None):
         str of several lines without a trailing newline.
     """
     heading, *body = [[cell.replace("|", r"\|") for cell in row] for row in _rows(report)]
-    ruler = ["---"] + ["---:"] * len(METRICS)
+    ruler = ["---"] + ["---:"] * (len(heading) - 1)
     lines = ["| " + " | ".join(row) + " |" for row in [heading, ruler, *body]]
     # Angle brackets would be read as HTML.
     captions = [line.replace("<", "&lt;").replace(">", "&gt;") for line in _captions(report, rule)]
@@ -47,10 +47,11 @@ def markdown_table(report, rule=None):
 
 def _rows(report):
     """The table as strings, heading first; both layouts are made from it."""
-    rows = [["expert", *(_HEADINGS.get(metric, metric) for metric in METRICS)]]
-    for name, numbers in report.items():
-        if name != UNTESTED:
-            rows.append([_EXPERTS.get(name, name), *(_cell(numbers[metric]) for metric in METRICS)])
+    experts = {name: numbers for name, numbers in report.items() if name != UNTESTED}
+    metrics = list(next(reversed(experts.values())))  # in the report's order, which says what leads
+    rows = [["expert", *(_HEADINGS.get(metric, metric) for metric in metrics)]]
+    for name, numbers in experts.items():
+        rows.append([_EXPERTS.get(name, name), *(_cell(numbers.get(metric)) for metric in metrics)])
     return rows
 
 
@@ -59,7 +60,8 @@ def _cell(number):
 
 
 def _captions(report, rule):
-    lines = [f"In percent. {rule or 'head/mid/tail: by rank of training count; ' + THRESHOLD_RULE}."]
+    rule = rule or f"head/mid/tail: by rank of training count; {THRESHOLD_RULE}"
+    lines = [f"In percent. balanced: mean of the classes' accuracies; {rule}."]
     untested = report.get(UNTESTED)
     if untested:
         shown = ", ".join(str(label) for label in untested[:10]) + (", ..." if len(untested) > 10 else "")
