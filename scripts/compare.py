@@ -73,7 +73,7 @@ def average(runs: list[dict]) -> dict:
     """Mean and, from two runs on, standard deviation over the runs of the figures of each expert."""
     result = {}
     for expert in ("mean", "cls", "dist"):
-        for key in ("accuracy", "head", "mid", "tail"):
+        for key in ("accuracy", "balanced_accuracy", "head", "mid", "tail"):
             values = [run[expert][key] for run in runs]
             spread = statistics.stdev(values) if len(values) > 1 else None
             result[f"{expert}_{key}"] = {
@@ -85,7 +85,7 @@ def average(runs: list[dict]) -> dict:
 
 def table(content: dict) -> str:
     """The comparison as Markdown."""
-    keys = ("mean_accuracy", "mean_head", "mean_mid", "mean_tail", "cls_tail", "dist_tail")
+    keys = ("mean_accuracy", "mean_balanced_accuracy", "mean_head", "mean_mid", "mean_tail", "cls_tail", "dist_tail")
     lines = ["| variant | " + " | ".join(keys) + " | seconds |", "|---" * (len(keys) + 2) + "|"]
     for name, variant in content["variants"].items():
         cells = []

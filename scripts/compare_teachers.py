@@ -1,7 +1,9 @@
 """Train several teachers and compare them: `python scripts/compare_teachers.py NAME RECIPE [RECIPE ...] [options]`.
 
 Each run is one `train_teacher.py` process; further flags, written --flag=value, go to all of them. All figures are
-those of the last epoch on the test split. The table is printed, everything is written to scripts/results/NAME.json.
+those of the last epoch on the test split; where a recipe has `eval_strategy`, those of the best epoch on the test
+split, as published figures are, stand in a column of their own. The table is printed, everything is written to
+scripts/results/NAME.json.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from pathlib import Path
 
 from processes import RESULTS, run_once, without_places, write_results
 
-COLUMNS = ("accuracy", "head", "mid", "tail")
+COLUMNS = ("accuracy", "balanced_accuracy", "head", "mid", "tail")
 
 
 def main() -> None:
@@ -59,9 +61,11 @@ def run(recipe: Path, folder: Path, flags: list[str]) -> dict:
 
 def table(teachers: dict[str, list[dict]]) -> str:
     """The comparison as Markdown, means over the seeds."""
-    lines = ["| teacher | " + " | ".join(COLUMNS) + " | seconds | images per second |", "|---" * 7 + "|"]
+    headings = ["teacher", *COLUMNS, "best epoch on test", "seconds", "images per second"]
+    lines = ["| " + " | ".join(headings) + " |", "|---" * len(headings) + "|"]
     for name, runs in teachers.items():
         figures = [[run["teacher"][column] for run in runs] for column in COLUMNS]
+        figures.append([run["best_epoch_on_test"] and run["best_epoch_on_test"]["accuracy"] for run in runs])
         cells = ["-" if None in values else f"{statistics.fmean(values):.1f}" for values in figures]
         seconds = statistics.fmean(run["wall_seconds"] for run in runs)
         speed = statistics.fmean(run["images_per_second"] for run in runs)

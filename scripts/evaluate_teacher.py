@@ -16,7 +16,7 @@ from command_line import RecipeParser, run
 from datasets import DatasetDict
 from finetune import build_teacher
 
-from trainer.arguments import DataArguments, DistillationArguments, ModelArguments, check_ranges, setting
+from trainer.arguments import DataArguments, DistillationArguments, ModelArguments
 from trainer.augmentation import (
     BatchMixing,
     EvaluationImages,
@@ -28,13 +28,14 @@ from trainer.augmentation import (
 from trainer.data import class_counts
 from trainer.errors import TeacherError
 from trainer.evaluation import format_report, group_rule
+from trainer.settings import check_ranges, setting
 from trainer.teachers import Teacher
 from trainer.teachers.behaviour import behaviour_on_test_images, behaviour_on_training_images
 
 # What decides which images the teacher is shown.
 SETTINGS = (
     *("train_transform", "crop_ratio", "repeats", "mixup_alpha", "cutmix_alpha", "mixing_probability"),
-    *("label_smoothing", "per_device_train_batch_size", "dataloader_drop_last", "model_selection", "seed"),
+    *("label_smoothing", "per_device_train_batch_size", "drop_partial_batches", "model_selection", "seed"),
     "teacher_normalization",
 )
 
@@ -99,7 +100,7 @@ def measure(
     )
     test_images = EvaluationImages(splits["test"], processor)
     sampler = TrainingSampler(
-        len(splits["train"]), args.train_batch_size, args.repeats, args.seed, args.dataloader_drop_last
+        len(splits["train"]), args.train_batch_size, args.repeats, args.seed, args.drop_partial_batches
     )
     return {
         "test": behaviour_on_test_images(

@@ -66,9 +66,11 @@ def _drw(args) -> str:
 
 
 def final_table(metrics: dict) -> str:
-    """The expert table of the weights that were saved, with the teacher's row above and the average's below."""
+    """The expert table of the weights that were saved, the teacher above; below, the last ones and the average."""
     rows = {"teacher": metrics["teacher"]} if metrics["teacher"] else {}
     rows |= metrics["best"] or metrics["last"]
+    if metrics["best"]:
+        rows["mean of last epoch"] = metrics["last"]["mean"]
     if metrics["ema"]:
         rows["mean of EMA"] = metrics["ema"]["mean"]
     return format_report(rows, metrics["groups"])

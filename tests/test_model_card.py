@@ -46,6 +46,25 @@ def test_an_empty_group_is_left_out_of_the_metadata():
     assert [result.metric_value for result in ModelCard(text).data.eval_results] == [50.0]
 
 
+def test_balanced_accuracy_leads_where_the_report_leads_with_it():
+    from trainer.arguments import DataArguments
+
+    numbers = {"balanced_accuracy": None, **_report()["mean"]} | {"balanced_accuracy": 40.0, "tail": 30.0}
+    metrics = {**METRICS, "last": dict.fromkeys(("mean", "cls", "dist"), numbers)}
+    card = ModelCard(fill_model_card(CARD.read_text(), metrics, (DataArguments(), DataArguments())))
+    results = card.data.eval_results
+    assert [(r.metric_type, r.metric_value) for r in results] == [("balanced_accuracy", 40.0), ("accuracy", 30.0)]
+    assert results[0].metric_name == "balanced accuracy, mean of both experts"
+
+
+def test_a_choice_on_the_test_split_is_named():
+    from trainer.arguments import DataArguments
+
+    metrics = {**METRICS, "last": _report(), "best": _report(), "model_selection": "paper"}
+    text = fill_model_card(CARD.read_text(), metrics, (DataArguments(), DataArguments()))
+    assert "the best checkpoint on this test split itself" in text
+
+
 def _report():
     from trainer.evaluation.report import METRICS as NAMES
 

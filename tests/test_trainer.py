@@ -5,10 +5,21 @@ import pytest
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
-from helpers import RowTeacher, arguments, history, step_loss, teacher, tiny_student, train, training_images, weights
+from helpers import (
+    RowTeacher,
+    arguments,
+    history,
+    picture_dataset,
+    step_loss,
+    teacher,
+    tiny_student,
+    train,
+    training_images,
+    weights,
+)
 from transformers import Trainer, TrainingArguments
 
-from trainer.augmentation import BatchMixing
+from trainer.augmentation import BatchMixing, EvaluationImages, image_processor
 from trainer.errors import DataError, RunError
 from trainer.reweighting import effective_number_weights
 from trainer.teachers import Teacher
@@ -64,6 +75,15 @@ def test_accumulation_of_four_batches_equals_one_large_batch(tmp_path):
     losses = [[row["loss"] for row in history(tmp_path / run) if "loss" in row] for run in "ab"]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     torch.testing.assert_close(weights(one.model), weights(four.model), atol=1e-5, rtol=0)
+
+
+def test_partial_batches_are_left_out_of_training_but_not_of_tests(tmp_path):
+    """16 images in pairs of batches of 6: 12 are trained on; Trainer's own dataloader_drop_last would cut the test."""
+    trainer = train(tmp_path, per_device_train_batch_size=6, drop_partial_batches=True, per_device_eval_batch_size=5)
+    assert trainer.images_per_epoch == 12
+    assert trainer.state.max_steps == trainer.state.global_step == 2 * 2
+    test = EvaluationImages(picture_dataset((3, 3, 2)), image_processor(8))
+    assert len(trainer.predict(test).label_ids) == 8
 
 
 SAME_IN_DRW = {**NEUTRAL, "num_train_epochs": 3, "drw_start_epoch": 1, "base_learning_rate": 0.05}
@@ -195,7 +215,9 @@ def test_wrong_settings_are_refused(tmp_path):
     with pytest.raises(DataError, match="no class counts"):
         DeiTLTTrainer(tiny_student(class_counts=None), arguments(tmp_path))
     with pytest.raises(DataError, match="16 training images do not fill the batches of 64"):
-        train(tmp_path, per_device_train_batch_size=64, dataloader_drop_last=True)
+        train(tmp_path, per_device_train_batch_size=64, drop_partial_batches=True)
+    with pytest.raises(DataError, match="wrap the training data"):
+        DeiTLTTrainer(tiny_student(), arguments(tmp_path, drop_partial_batches=True), train_dataset=[{}])
     with pytest.raises(ValueError, match="label_smoothing"):
         arguments(tmp_path, label_smoothing_factor=0.1)
 

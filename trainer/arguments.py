@@ -2,32 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from transformers import TrainingArguments
 
 from trainer.augmentation import BATCH_TRANSFORMS, TRAIN_TRANSFORMS
-
-
-def setting(default, text: str, **metadata):
-    """A dataclass field with its help text; lists become default factories."""
-    metadata["help"] = text
-    if isinstance(default, list):
-        return field(default_factory=lambda: list(default), metadata=metadata)
-    return field(default=default, metadata=metadata)
-
-
-def check_ranges(arguments, ranges: dict[str, str]) -> None:
-    """Refuse a setting outside its interval, such as "[0, 1)"; None is left to who allows it."""
-    for name, interval in ranges.items():
-        value = getattr(arguments, name)
-        low, high = (float(bound) for bound in interval[1:-1].split(","))
-        if value is None:
-            continue
-        above = value >= low if interval[0] == "[" else value > low
-        below = value <= high if interval[-1] == "]" else value < high
-        if not (above and below):
-            raise ValueError(f"{name} must lie in {interval}, got {value}")
+from trainer.settings import check_ranges, setting
 
 
 @dataclass
@@ -117,6 +97,11 @@ class RunArguments(TrainingArguments):
     drw_start_epoch: int | None = setting(
         None, "Epoch (0-based) from which classes are re-weighted; not given, or the last: never."
     )
+    drop_partial_batches: bool = setting(
+        False,
+        "Leave out of each epoch what does not fill the last batch of all ranks (with repeats, the last two), as the "
+        "sources of the paper's student and of PaCo do.",
+    )
     warmup_epochs: float = setting(5.0, "Epochs of linear warm-up.")
     drw_beta: float = setting(0.9999, "Beta of the effective-number weights.")
 
@@ -138,6 +123,8 @@ class RunArguments(TrainingArguments):
         # A copy that blocks would wait for the step before it.
         self.accelerator_config.non_blocking = self.dataloader_pin_memory
         self._n_gpu = min(self._n_gpu, 1)  # one process drives one GPU; several GPUs are for accelerate launch
+        if self.dataloader_drop_last:
+            raise ValueError("dataloader_drop_last would leave out test images too; set drop_partial_batches")
         if self.label_smoothing_factor:
             raise ValueError("label_smoothing_factor is not used here; set label_smoothing, which mixing applies")
         if self.drw_start_epoch is not None and not 0 <= self.drw_start_epoch <= self.num_train_epochs:

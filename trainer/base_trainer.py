@@ -6,8 +6,9 @@ import math
 
 from transformers import Trainer
 
+from trainer.augmentation import TrainingSampler
 from trainer.callbacks import HistoryCallback
-from trainer.errors import RunError
+from trainer.errors import DataError, RunError
 
 
 class BaseTrainer(Trainer):
@@ -15,6 +16,9 @@ class BaseTrainer(Trainer):
 
     Args:
         kwargs: as for `Trainer`; `args` is a `RunArguments`.
+
+    Raises:
+        DataError: `drop_partial_batches` leaves no batch, or the training images have an order of their own.
     """
 
     # A loss here is the mean of its batch: Trainer must divide it by the accumulation steps itself.
@@ -25,6 +29,18 @@ class BaseTrainer(Trainer):
         super().__init__(*args, **kwargs)
         self.model_accepts_loss_kwargs = False
         self.add_callback(HistoryCallback())
+        if self.train_dataset is not None and self.args.drop_partial_batches:
+            self._check_whole_batches()
+
+    def _check_whole_batches(self) -> None:
+        sampler = self._get_train_sampler()
+        if not isinstance(sampler, TrainingSampler):
+            raise DataError("drop_partial_batches is for TrainingImages; wrap the training data in it")
+        if not len(sampler):
+            raise DataError(
+                f"{len(self.train_dataset)} training images do not fill the batches of {sampler.batch_size} that "
+                "drop_partial_batches keeps; lower the batch size or unset it"
+            )
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log as Trainer does; stop if the loss is not finite."""
@@ -34,9 +50,8 @@ class BaseTrainer(Trainer):
 
     @property
     def images_per_epoch(self) -> int:
-        """Images that an epoch trains on; with `dataloader_drop_last` whole batches of all ranks."""
-        images, whole = len(self._get_train_sampler()), self.args.train_batch_size * self.args.world_size
-        return images // whole * whole if self.args.dataloader_drop_last else images
+        """Images that an epoch trains on; with `drop_partial_batches` fewer than there are."""
+        return len(self._get_train_sampler())
 
     def floating_point_ops(self, inputs) -> int:
         """Not counted: Trainer's estimate is made for text and is nonsense for images."""

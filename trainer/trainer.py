@@ -41,7 +41,7 @@ class DeiTLTTrainer(BaseTrainer):
         kwargs: as for `Trainer`; give `processing_class` so that saved folders open in a pipeline.
 
     Raises:
-        DataError: the model has no class counts, or `dataloader_drop_last` leaves no batch.
+        DataError: the model has no class counts, or as `BaseTrainer`.
     """
 
     not_finite_advice = "lower base_learning_rate, or train in bf16 or float32 rather than fp16"
@@ -76,11 +76,6 @@ class DeiTLTTrainer(BaseTrainer):
         self.ema_callback = EmaCallback(args.ema_decay) if args.ema_decay else None
         if self.ema_callback is not None:
             self.add_callback(self.ema_callback)
-        if self.train_dataset is not None and self.images_per_epoch == 0:
-            raise DataError(
-                f"{len(self.train_dataset)} training images do not fill the batches of {args.train_batch_size} that "
-                "dataloader_drop_last keeps; lower the batch size or unset it"
-            )
 
     def get_batch_samples(self, epoch_iterator, num_batches: int, device: torch.device) -> tuple[list, None]:
         """The batches of an optimiser step, mixed and labelled by the teacher before the student sees the first."""
@@ -153,7 +148,7 @@ class DeiTLTTrainer(BaseTrainer):
             return super()._get_train_sampler(train_dataset)
         args = self.args
         batch_size = args.train_batch_size * args.world_size
-        return TrainingSampler(len(dataset), batch_size, args.repeats, args.seed, args.dataloader_drop_last)
+        return TrainingSampler(len(dataset), batch_size, args.repeats, args.seed, args.drop_partial_batches)
 
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
         """All but tokens, position embeddings, biases and norms (DeiT-LT's AdamW groups)."""

@@ -50,7 +50,8 @@ def test_banner_table_and_next_step(finished):
 def test_results_are_all_there_and_parse(finished):
     folder = finished[0] / "out"
     metrics = json.loads((folder / "metrics.json").read_text())
-    keys = ["accuracy", "head", "mid", "tail", "many", "medium", "few", "macro_f1", "g_mean", "worst", "ece"]
+    keys = ["accuracy", "balanced_accuracy", "head", "mid", "tail", "many", "medium", "few"]
+    keys += ["macro_f1", "g_mean", "worst", "ece"]
     for weights in ("last", "ema"):
         for expert in ("mean", "cls", "dist"):
             assert sorted(metrics[weights][expert]) == sorted(keys)
@@ -303,6 +304,7 @@ def test_the_cifar_recipes_have_the_published_peak_rate_and_batch():
         assert args.global_batch_size == 1024
         assert args.learning_rate == pytest.approx(2.5e-4)
         assert (args.num_train_epochs, args.drw_start_epoch, args.drw_mixing) == (1200, 1100, False)
+        assert (args.drw_mean, args.drop_partial_batches) == ("micro_batch", True)
 
 
 def test_the_example_is_a_test_image_of_the_rarest_class(finished):

@@ -10,7 +10,7 @@ from helpers import write_recipe
 
 
 def figures(accuracy, seconds=10.0):
-    expert = {"accuracy": accuracy, "head": 90.0, "mid": 80.0, "tail": accuracy / 2}
+    expert = {"accuracy": accuracy, "balanced_accuracy": 60.0, "head": 90.0, "mid": 80.0, "tail": accuracy / 2}
     last = dict.fromkeys(("mean", "cls", "dist"), expert)
     return {"last": last, "ema": None, "teacher": None, "wall_seconds": seconds, "seed": 0, "epochs": 3}
 
@@ -32,7 +32,7 @@ def test_every_variant_is_a_run_and_the_table_is_their_mean(tmp_path, monkeypatc
     assert content["flags"] == []  # where the data lie is no setting
     full = content["variants"]["full"]["mean"]["mean_accuracy"]
     assert full == {"mean": 72.0, "std": round(statistics.stdev([70.0, 74.0]), 2)}
-    assert "| no_teacher | 55.0 ± 7.1 |" in capsys.readouterr().out
+    assert "| no_teacher | 55.0 ± 7.1 | 60.0 ± 0.0 |" in capsys.readouterr().out
 
 
 def test_variants_differ_in_teacher_and_drw_alone(tmp_path):

@@ -7,10 +7,16 @@ import compare_teachers
 import pytest
 
 
-def run_of(folder, accuracy, tail):
+def run_of(folder, accuracy, tail, best=None):
     folder.mkdir(parents=True)
-    teacher = {"accuracy": accuracy, "head": 90.0, "mid": 80.0, "tail": tail}
-    metrics = {"teacher": teacher, "wall_seconds": 10.0, "images_per_second": 100.0, "data": {"dataset": "somewhere"}}
+    teacher = {"accuracy": accuracy, "balanced_accuracy": 61.0, "head": 90.0, "mid": 80.0, "tail": tail}
+    metrics = {
+        "teacher": teacher,
+        "best_epoch_on_test": best and {"accuracy": best},
+        "wall_seconds": 10.0,
+        "images_per_second": 100.0,
+        "data": {"dataset": "somewhere"},
+    }
     (folder / "metrics.json").write_text(json.dumps(metrics))
 
 
@@ -27,11 +33,12 @@ def test_each_value_is_a_row_and_seeds_are_averaged(tmp_path, monkeypatch, capsy
         (0.1, 0, 70.0, None),
         (0.1, 1, 72.0, 5),
     ):
-        run_of(tmp_path / "runs" / f"recipe_sam_rho_{value}_seed{seed}", accuracy, tail)
+        best = accuracy + 2 if value else None
+        run_of(tmp_path / "runs" / f"recipe_sam_rho_{value}_seed{seed}", accuracy, tail, best)
     compare(monkeypatch, tmp_path, "--seeds", "0", "1", "--vary", "sam_rho", "0", "0.1", "--dataset=secret")
     printed = capsys.readouterr().out
-    assert "| recipe sam_rho 0 | 55.0 | 90.0 | 80.0 | 15.0 | 10 | 100 |" in printed
-    assert "| recipe sam_rho 0.1 | 71.0 | 90.0 | 80.0 | - | 10 | 100 |" in printed  # no tail class was tested
+    assert "| recipe sam_rho 0 | 55.0 | 61.0 | 90.0 | 80.0 | 15.0 | - | 10 | 100 |" in printed
+    assert "| recipe sam_rho 0.1 | 71.0 | 61.0 | 90.0 | 80.0 | - | 73.0 | 10 | 100 |" in printed  # no tail was tested
     content = json.loads((tmp_path / "out.json").read_text())
     assert content["flags"] == []
     assert "dataset" not in content["teachers"]["recipe sam_rho 0"][0]["data"]

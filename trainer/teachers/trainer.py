@@ -46,11 +46,11 @@ class TeacherTrainer(BaseTrainer):
         super().__init__(model.to(memory_format=torch.channels_last), args, **kwargs)
         self.counts, self.boundaries = counts, boundaries
         images, batch = len(self.train_dataset or ()), args.train_batch_size
-        one_left = images % batch == 1 and args.world_size == 1 and not args.dataloader_drop_last
+        one_left = images % batch == 1 and args.world_size == 1 and not args.drop_partial_batches
         if batch == 1 or one_left:
             raise RunError(
                 f"{images} training images in batches of {batch} leave one alone, which BatchNorm cannot normalise; "
-                "choose another per_device_train_batch_size, or dataloader_drop_last"
+                "choose another per_device_train_batch_size, or drop_partial_batches"
             )
         self.class_weights = effective_number_weights(counts, args.drw_beta).to(args.device)
         ldam = LDAMLoss(counts, args.max_margin).to(args.device)
@@ -118,7 +118,7 @@ class TeacherTrainer(BaseTrainer):
         args = self.args
         batch_size = args.train_batch_size * args.world_size
         dataset = train_dataset or self.train_dataset
-        return TrainingSampler(len(dataset), batch_size, 1, args.seed, args.dataloader_drop_last)
+        return TrainingSampler(len(dataset), batch_size, 1, args.seed, args.drop_partial_batches)
 
     def create_optimizer(self, model=None) -> torch.optim.Optimizer:
         """SGD with weight decay on every parameter, as the teachers' source recipes have it."""

@@ -1,0 +1,164 @@
+"""What makes teachers' steps fast and exact on a GPU, as far as a CPU shows it: layouts, precision, launches."""
+
+import json
+
+import pytest
+import timm
+import torch
+from datasets import DatasetDict
+from helpers import picture_dataset
+from safetensors.torch import load_file
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from trainer.arguments import DistillationArguments, TeacherArguments
+from trainer.losses import PaCoLoss
+from trainer.teachers import TeacherTrainer, load_teacher, train_teacher
+from trainer.teachers.cosine import CosineClassifier
+from trainer.teachers.sam import ascended
+from trainer.trainer import DeiTLTTrainer
+
+DATA = DatasetDict(train=picture_dataset((12, 8, 4)), test=picture_dataset((5, 4, 3)))
+
+
+def arguments(folder, **settings):
+    defaults = {
+        "architecture": "resnet8_cifar",
+        "image_size": 8,
+        "num_train_epochs": 3,
+        "warmup_epochs": 0,
+        "per_device_train_batch_size": 8,
+        "images_on_device": True,
+        "second_transform": "crop_flip",
+        "save_strategy": "no",
+        "use_cpu": True,
+        "disable_tqdm": True,
+    }
+    return TeacherArguments(output_dir=str(folder), **{**defaults, **settings})
+
+
+@pytest.mark.parametrize("loss", ["ldam", "paco"])
+def test_weights_are_channels_last_and_saved_contiguous(tmp_path, loss):
+    """In checkpoints and in the teacher's folder; safetensors would refuse others."""
+    trainers = []
+    start = TeacherTrainer.__init__
+
+    def record(trainer, *args, **kwargs):
+        start(trainer, *args, **kwargs)
+        trainers.append(trainer)
+        convolutions = [w for w in trainer.model.parameters() if w.ndim == 4 and w.shape[1] > 1]
+        assert len(convolutions) >= 7
+        assert all(w.is_contiguous(memory_format=torch.channels_last) for w in convolutions)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TeacherTrainer, "__init__", record)
+        train_teacher(arguments(tmp_path, loss=loss, save_strategy="epoch"), DATA)
+    assert len(trainers) == 1
+    files = list(tmp_path.glob("**/model.safetensors"))
+    assert len(files) == 3  # the teacher's and those of two checkpoints
+    for file in files:
+        assert all(tensor.is_contiguous() for tensor in load_file(file).values())
+    assert load_teacher(str(tmp_path), 3)(torch.randn(2, 3, 8, 8)).shape == (2, 3)
+
+
+def test_the_step_is_one_launch_for_all_weights(tmp_path):
+    """Fused SGD; its steps are those of the plain one (test_sam.py)."""
+    trainer = TeacherTrainer(timm.create_model("resnet8_cifar", num_classes=3), arguments(tmp_path), [12, 8, 4])
+    assert trainer.create_optimizer().defaults["fused"]
+
+
+class Launches(TorchDispatchMode):
+    """Counts the operations that compute or copy; views launch nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += not func.is_view and func.overloadpacket is not torch.ops.aten.detach
+        return func(*args, **(kwargs or {}))
+
+
+def launches_of_sam(layers):
+    model = nn.Sequential(*(nn.Conv2d(4, 4, 3) for _ in range(layers))).to(memory_format=torch.channels_last)
+    for parameter in model.parameters():
+        parameter.grad = torch.randn_like(parameter)  # keeps the layout
+    with Launches() as launches, ascended(model.parameters(), 0.1):
+        pass
+    return launches.count
+
+
+def test_sams_launches_do_not_grow_with_depth():
+    assert launches_of_sam(3) == launches_of_sam(60) < 20
+
+
+def test_cosine_logits_are_float32_under_autocast():
+    torch.manual_seed(0)
+    classifier, features = CosineClassifier(64, 10), torch.randn(8, 64)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = classifier(features)
+        low = 30 * nn.functional.linear(nn.functional.normalize(features), nn.functional.normalize(classifier.weight))
+    assert logits.dtype == torch.float32
+    torch.testing.assert_close(logits, classifier(features))
+    assert (low - logits).abs().max() > 0.01  # what autocast would have made of it
+
+
+def test_pacos_loss_is_float32_under_autocast():
+    torch.manual_seed(0)
+    queries, contrast = (nn.functional.normalize(torch.randn(n, 32)) for n in (8, 40))
+    queries.requires_grad_()
+    labels, contrast_labels = torch.randint(3, (8,)), torch.randint(3, (40,))
+    rest = (labels, contrast, contrast_labels, torch.arange(8))
+    loss, results = PaCoLoss([6, 3, 1]), []
+    for autocast in (True, False):
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            value = loss(torch.zeros(8, 3), queries, *rest)
+        results.append((value, *torch.autograd.grad(value, queries)))
+    torch.testing.assert_close(results[0], results[1], rtol=0, atol=0)
+
+
+def test_a_bf16_students_teacher_trains_in_its_own_precision(tmp_path):
+    """Accelerate has one precision per process; after the teacher it is free for the student."""
+    student = DistillationArguments(
+        output_dir=str(tmp_path / "student"), bf16=True, use_cpu=True, num_train_epochs=6, save_strategy="no"
+    )
+    precisions = []
+    step = TeacherTrainer.training_step
+
+    def record(trainer, *args):
+        precisions.append(trainer.accelerator.mixed_precision)
+        return step(trainer, *args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TeacherTrainer, "training_step", record)
+        train_teacher(arguments(tmp_path / "teacher"), DATA)
+    assert set(precisions) == {"no"}
+    from helpers import tiny_student
+
+    trainer = DeiTLTTrainer(tiny_student((12, 8, 4)), student)
+    assert trainer.accelerator.mixed_precision == "bf16"
+
+
+def test_last_epoch_is_kept_and_the_best_on_the_test_images_named(tmp_path):
+    metrics = train_teacher(arguments(tmp_path, eval_strategy="epoch", num_train_epochs=4), DATA)
+    rows = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    accuracies = [row["eval_accuracy"] for row in rows if "eval_accuracy" in row]
+    best = metrics["best_epoch_on_test"]
+    assert len(accuracies) == 4
+    assert metrics["teacher"]["accuracy"] == accuracies[-1]
+    assert best["accuracy"] == max(accuracies)
+    assert best["epoch"] == 1 + accuracies.index(max(accuracies))
+    assert best.keys() - {"epoch"} == metrics["teacher"].keys()
+    assert train_teacher(arguments(tmp_path / "b", num_train_epochs=1), DATA)["best_epoch_on_test"] is None
+
+
+def test_test_images_on_the_device_are_the_evaluation_images(tmp_path):
+    from trainer.augmentation.device_images import collate
+    from trainer.teachers.training import test_images as images_of
+
+    kept, plain = (images_of(arguments(tmp_path, images_on_device=where), DATA["test"]) for where in (True, False))
+    rows = [7, 0, 11]
+    batch, expected = collate(kept.__getitems__(rows)), collate(plain.__getitems__(rows))
+    assert len(kept) == len(plain) == 12
+    assert torch.equal(batch["pixel_values"], expected["pixel_values"])
+    assert torch.equal(batch["labels"], expected["labels"])
