@@ -21,7 +21,8 @@ from datasets import Dataset
 from torch.utils.data import DataLoader
 from transformers import HfArgumentParser
 
-from trainer.arguments import DataArguments, TeacherArguments, check_ranges, setting
+from trainer.arguments import DataArguments, TeacherArguments
+from trainer.settings import check_ranges, setting
 from trainer.augmentation import EvaluationImages, image_processor
 from trainer.data import class_counts
 from trainer.errors import TeacherError
