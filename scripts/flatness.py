@@ -22,11 +22,11 @@ from torch.utils.data import DataLoader
 from transformers import HfArgumentParser
 
 from trainer.arguments import DataArguments, TeacherArguments
-from trainer.settings import check_ranges, setting
 from trainer.augmentation import EvaluationImages, image_processor
 from trainer.data import class_counts
 from trainer.errors import TeacherError
 from trainer.evaluation import group_rule, head_mid_tail, plot_flatness
+from trainer.settings import check_ranges, setting
 from trainer.teachers import Teacher, load_teacher
 from trainer.teachers.flatness import flatness_curve, perturbed_losses
 
