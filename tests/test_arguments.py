@@ -14,6 +14,12 @@ def test_learning_rate_rule(tmp_path, paper_rule, expected):
     assert args.learning_rate == pytest.approx(expected)
 
 
+def test_drw_is_off_unless_it_is_asked_for(tmp_path):
+    assert not any(arguments(tmp_path).in_drw(epoch) for epoch in (None, 0, 1.5, 1e6))
+    args = arguments(tmp_path, drw_start_epoch=1)
+    assert [args.in_drw(epoch) for epoch in (None, 0, 0.99, 1, 1.5)] == [False, False, False, True, True]
+
+
 def test_schedule_is_warmup_then_cosine_to_the_floor(tmp_path):
     args = arguments(tmp_path, num_train_epochs=100, warmup_epochs=5, per_device_train_batch_size=512)
     trainer = DeiTLTTrainer(tiny_student(), args, train_dataset=training_images())

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 from helpers import (
+    NoWaiting,
     RowTeacher,
     arguments,
     history,
@@ -140,6 +141,15 @@ def test_no_gradient_norm_that_nobody_asked_for(tmp_path, monkeypatch):
     assert [row["grad_norm"] for row in history(tmp_path / "b") if "loss" in row] == [norm.item() for norm in norms]
 
 
+def test_a_last_step_of_fewer_batches_is_their_mean(tmp_path):
+    """16 images in batches of 4, three accumulated: steps of three batches and of one."""
+    train(tmp_path, gradient_accumulation_steps=3)
+    rows = [row for row in history(tmp_path) if "loss" in row]
+    assert len(rows) == 4
+    for row in rows:
+        assert row["loss"] == pytest.approx(0.5 * row["loss_cls"] + 0.5 * row["loss_dist"], rel=1e-4)
+
+
 def test_the_logged_parts_make_the_loss(tmp_path):
     trainer = train(tmp_path, alpha=0.3, drw_start_epoch=1, num_train_epochs=2)
     rows = [row for row in history(tmp_path) if "loss" in row]
@@ -189,6 +199,22 @@ def test_student_and_teacher_see_the_same_mixed_images(tmp_path):
     step_loss(trainer, batch)
     assert torch.equal(seen["student"], seen["teacher"])
     assert not torch.equal(seen["student"], before)
+
+
+@pytest.mark.parametrize("settings", [{}, {"drw_start_epoch": 1}, {"drw_start_epoch": 1, "drw_mean": "step"}])
+def test_no_step_waits_for_the_host(tmp_path, settings):
+    """Mixing, teacher, student, loss parts and the step; before DRW and in it, under both means."""
+    trainer = DeiTLTTrainer(
+        tiny_student(), arguments(tmp_path, **settings), teacher(), train_dataset=training_images()
+    )
+    trainer.create_optimizer()
+    trainer.state.epoch, trainer.current_gradient_accumulation_steps = 1.0, 2
+    images = training_images()
+    batches = [trainer.data_collator([images[(row, 0, row)] for row in range(i, 16, 2)]) for i in (0, 1)]
+    with NoWaiting():
+        for batch in trainer.get_batch_samples(iter(batches), 2, trainer.args.device)[0]:
+            trainer.training_step(trainer.model, batch)
+        trainer.optimizer.step()
 
 
 def test_no_decay_on_tokens_positions_biases_and_norms(tmp_path):

@@ -3,8 +3,7 @@
 import pytest
 import torch
 from datasets import DatasetDict
-from helpers import history, picture_dataset
-from torch.utils._python_dispatch import TorchDispatchMode
+from helpers import NoWaiting, history, picture_dataset
 
 from trainer.arguments import TeacherArguments
 from trainer.augmentation import EvaluationImages, image_processor
@@ -104,15 +103,6 @@ def test_mixed_precision_with_sam(tmp_path, loss):
     losses = [row["loss"] for row in history(tmp_path) if "loss" in row]
     assert losses[-1] < losses[0]
     assert all(v.dtype == torch.float32 for v in load_teacher(str(tmp_path), 3).parameters())
-
-
-class NoWaiting(TorchDispatchMode):
-    """Refuses what makes the host wait for the device: reading a number back, shapes that depend on values."""
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if func.overloadpacket in (torch.ops.aten._local_scalar_dense, torch.ops.aten.nonzero, torch.ops.aten.equal):
-            raise AssertionError(f"{func} waits for the device")
-        return func(*args, **(kwargs or {}))
 
 
 def test_the_guard_catches_a_wait():
