@@ -99,9 +99,7 @@ def measure(
         len(counts), args.mixup_alpha, args.cutmix_alpha, args.mixing_probability, args.label_smoothing, args.seed
     )
     test_images = EvaluationImages(splits["test"], processor)
-    sampler = TrainingSampler(
-        len(splits["train"]), args.train_batch_size, args.repeats, args.seed, args.drop_partial_batches
-    )
+    sampler = TrainingSampler.for_run(args, len(splits["train"]), args.repeats)
     return {
         "test": behaviour_on_test_images(
             teacher, test_images, counts, data.boundaries, args.device, args.per_device_eval_batch_size

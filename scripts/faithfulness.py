@@ -74,7 +74,7 @@ def views(epochs: int = 2000) -> list[Figure]:
     for name, classes, per_class in (("CIFAR-10-LT", 10, 5000), ("CIFAR-100-LT", 100, 500)):
         counts = long_tailed_counts([per_class] * classes, 100, "exp")
         labels, class_weights = np.repeat(np.arange(classes), counts), effective_number_weights(counts).numpy()
-        sampler = TrainingSampler(len(labels), BATCH, drop_last=True)
+        sampler = TrainingSampler(len(labels), BATCH, multiple_of=2 * BATCH)
         distinct, shares, together, step_shares, official = [], [], [], [], []
         for epoch in range(epochs):
             sampler.set_epoch(epoch)
@@ -132,9 +132,7 @@ def steps() -> list[Figure]:
         )
         for recipe, expected, origin in rows:
             args = settings(recipe)
-            sampler = TrainingSampler(
-                images, args.train_batch_size, getattr(args, "repeats", 1), 0, args.drop_partial_batches
-            )
+            sampler = TrainingSampler.for_run(args, images, getattr(args, "repeats", 1))
             measured = -(-len(sampler) // args.global_batch_size)
             figures.append(Figure(f"{recipe}: optimiser steps an epoch", expected, origin, measured))
     args = settings("teachers/cifar100_resnet32_paco")

@@ -20,7 +20,7 @@ from helpers import (
 )
 from transformers import Trainer, TrainingArguments
 
-from trainer.augmentation import BatchMixing, EvaluationImages, image_processor
+from trainer.augmentation import BatchMixing, EvaluationImages, TrainingImages, image_processor
 from trainer.errors import DataError, RunError
 from trainer.reweighting import effective_number_weights
 from trainer.teachers import Teacher
@@ -181,6 +181,35 @@ def test_drw_weighs_the_dist_loss_and_stops_mixing(tmp_path, drw_mixing):
         torch.testing.assert_close(loss, 0.5 * F.cross_entropy(outputs.cls_logits, labels) + 0.5 * dist)
 
 
+def test_each_epoch_has_an_order_of_its_own(tmp_path):
+    """Without a launcher too, where the official sampler stands still: each epoch is another third of the images."""
+    images, drawn = training_images((20, 10, 6)), {}
+
+    class Spy(TrainingImages):
+        def __getitems__(self, keys):
+            for row, epoch, _ in keys:
+                drawn.setdefault(epoch, set()).add(row)
+            return super().__getitems__(keys)
+
+    train(tmp_path, Spy(images.dataset, images.views["pixel_values"]), num_train_epochs=3)
+    assert sorted(drawn) == [0, 1, 2]
+    assert all(len(rows) == 12 for rows in drawn.values())
+    assert drawn[0] != drawn[1] != drawn[2]
+
+
+def test_the_logged_cosine_is_that_of_the_tokens_after_the_last_norm(tmp_path):
+    model = tiny_student().train()
+    settings = {**NEUTRAL, "num_train_epochs": 1, "per_device_train_batch_size": 16}
+    trainer = DeiTLTTrainer(model, arguments(tmp_path, **settings), train_dataset=training_images())
+    keys = list(trainer._get_train_sampler())
+    pixels = torch.stack([row["pixel_values"] for row in training_images().__getitems__(keys)])
+    with torch.no_grad():
+        tokens = model.deit(pixels).last_hidden_state
+    expected = F.cosine_similarity(tokens[:, 0], tokens[:, 1]).mean().item()
+    trainer.train()
+    assert history(tmp_path)[0]["cls_dist_cosine"] == pytest.approx(expected, abs=1e-5)
+
+
 def test_student_and_teacher_see_the_same_mixed_images(tmp_path):
     seen = {}
 
@@ -240,7 +269,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
 def test_wrong_settings_are_refused(tmp_path):
     with pytest.raises(DataError, match="no class counts"):
         DeiTLTTrainer(tiny_student(class_counts=None), arguments(tmp_path))
-    with pytest.raises(DataError, match="16 training images do not fill the batches of 64"):
+    with pytest.raises(DataError, match="16 training images do not fill the 128 of the batches"):
         train(tmp_path, per_device_train_batch_size=64, drop_partial_batches=True)
     with pytest.raises(DataError, match="wrap the training data"):
         DeiTLTTrainer(tiny_student(), arguments(tmp_path, drop_partial_batches=True), train_dataset=[{}])

@@ -38,7 +38,7 @@ class BaseTrainer(Trainer):
             raise DataError("drop_partial_batches is for TrainingImages; wrap the training data in it")
         if not len(sampler):
             raise DataError(
-                f"{len(self.train_dataset)} training images do not fill the batches of {sampler.batch_size} that "
+                f"{len(self.train_dataset)} training images do not fill the {sampler.multiple_of} of the batches that "
                 "drop_partial_batches keeps; lower the batch size or unset it"
             )
 

@@ -146,9 +146,7 @@ class DeiTLTTrainer(BaseTrainer):
         dataset = train_dataset if train_dataset is not None else self.train_dataset
         if not isinstance(dataset, TrainingImages):
             return super()._get_train_sampler(train_dataset)
-        args = self.args
-        batch_size = args.train_batch_size * args.world_size
-        return TrainingSampler(len(dataset), batch_size, args.repeats, args.seed, args.drop_partial_batches)
+        return TrainingSampler.for_run(self.args, len(dataset), self.args.repeats)
 
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
         """All but tokens, position embeddings, biases and norms (DeiT-LT's AdamW groups)."""

@@ -13,6 +13,7 @@ from torchvision import transforms
 from torchvision.transforms import functional as one
 
 from trainer.augmentation import BATCH_TRANSFORMS, augment_batch, batch_transforms, seeded, stacks, train_transform
+from trainer.augmentation.transforms import simclr_strength
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -249,7 +250,8 @@ def test_jitter_comes_in_every_order_with_factors_of_its_own(monkeypatch):
     for name in names:
         monkeypatch.setattr(batch_transforms, name, recorder(name))
     count = 24_000
-    batch_transforms._colour_jitter(torch.zeros(count, 3, 1, 1, dtype=torch.uint8), generator())
+    strength = simclr_strength(32)
+    batch_transforms._colour_jitter(torch.zeros(count, 3, 1, 1, dtype=torch.uint8), strength, generator())
     orders = Counter()
     for start in range(0, len(calls), 4):
         orders[tuple(name for name, _ in calls[start : start + 4])] += calls[start][1]

@@ -1,8 +1,8 @@
 """The training order: repeated augmentation for every size, the official batches, and its shards."""
 
 from collections import Counter
+from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from accelerate.data_loader import BatchSamplerShard
@@ -45,11 +45,17 @@ def official_batches(sampler, ranks, batch_size):
     return [share[i : i + batch_size] for share in shares for i in range(0, len(share), batch_size)]
 
 
-@pytest.mark.parametrize("rows", [12_406, 10_847, 13_996])  # CIFAR-10-LT and CIFAR-100-LT, rho 100; 172 over 256
-def test_batches_are_those_of_the_official_two_gpus(rows):
-    sampler = TrainingSampler(rows, 128, drop_last=True)
+# CIFAR-10-LT and CIFAR-100-LT, rho 100, 50 and 10; from 64 to 207 images do not fill a pair of batches.
+OFFICIAL = [12_406, 13_996, 20_431, 10_847, 12_608, 19_573]
+
+
+@pytest.mark.parametrize("rows", OFFICIAL)
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_batches_are_those_of_the_official_two_gpus(rows, ranks):
+    args = SimpleNamespace(train_batch_size=128, world_size=ranks, seed=0, drop_partial_batches=True)
+    sampler = TrainingSampler.for_run(args, rows, repeats=3)
     assert len(sampler) == rows // 256 * 256  # samples of an epoch in the official code
-    ours = [sorted(row for row, *_ in batch) for batch in BatchSampler(sampler, 128, drop_last=True)]
+    ours = [sorted(row for row, *_ in batch) for batch in BatchSampler(sampler, 128, drop_last=False)]
     theirs = [sorted(batch) for batch in official_batches(sampler, 2, 128)]
     assert sorted(ours) == sorted(theirs)
     assert {len(set(batch)) for batch in ours} <= {85, 86, 87}  # 43 with all views of an image in one batch
@@ -75,7 +81,7 @@ def test_a_key_does_not_depend_on_the_batch_size():
 
 
 def test_over_epochs_every_image_comes_up():
-    sampler, seen = TrainingSampler(60, 8, drop_last=True), set()
+    sampler, seen = TrainingSampler(60, 8, multiple_of=16), set()
     for epoch in range(30):  # each epoch misses an image with probability 3/4 at most: 60 * (3/4)**30 = 0.01 expected
         sampler.set_epoch(epoch)
         seen |= {row for row, _, _ in sampler}
@@ -100,18 +106,20 @@ def test_two_ranks_have_the_batches_of_one_at_the_same_optimiser_step():
         assert sorted(one[8 * step : 8 * step + 8]) == sorted(two[8 * step : 8 * step + 8])
 
 
-@pytest.mark.parametrize("arguments", [(0, 8, 3), (5, 0, 3), (5, 8, 0)])
+@pytest.mark.parametrize("arguments", [(0, 8, 3), (5, 0, 3), (5, 8, 0), (5, 8, 3, 0, 0)])
 def test_nothing_to_draw_is_refused(arguments):
     with pytest.raises(ValueError, match="at least one"):
         TrainingSampler(*arguments)
 
 
 def test_whole_batches_without_repeats():
-    assert len(TrainingSampler(100, 8, 1, drop_last=True)) == 96
-    assert np.unique([row for row, *_ in TrainingSampler(100, 8, 1, drop_last=True)]).size == 96
+    for ranks, whole in ((1, 96), (3, 96), (4, 96), (5, 80)):
+        args = SimpleNamespace(train_batch_size=8, world_size=ranks, seed=0, drop_partial_batches=True)
+        sampler = TrainingSampler.for_run(args, 100, repeats=1)
+        assert len(sampler) == len({row for row, *_ in sampler}) == whole
 
 
-def test_trainer_moves_the_epoch_on_and_workers_see_it():
+def test_an_epoch_that_is_set_reaches_the_workers():
     from torch.utils.data import DataLoader
 
     sampler = TrainingSampler(6, 2, 1)

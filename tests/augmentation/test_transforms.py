@@ -9,6 +9,7 @@ from datasets import ClassLabel, Dataset, Features, Image
 from PIL import Image as PILImage
 from PIL import ImageFilter
 from timm.data.auto_augment import RandAugment
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.data.random_erasing import RandomErasing
 from torchvision import transforms
 
@@ -46,6 +47,8 @@ def test_the_papers_transform_in_its_order():
     assert augment.num_layers == 2
     assert {op.magnitude for op in augment.ops} == {9}
     assert {op.magnitude_std for op in augment.ops} == {0.5}
+    normalize = steps[places[2]]
+    assert np.allclose([*normalize.mean, *normalize.std], [*IMAGENET_DEFAULT_MEAN, *IMAGENET_DEFAULT_STD])
     assert (erase.probability, erase.max_count, erase.rand_color, erase.per_pixel) == (0.25, 1, False, True)
 
 
@@ -130,6 +133,16 @@ def test_settings_of_randaugment_and_the_crops():
         ("simclr", 65, 0.08),
     ):
         assert train_transform(name, size).transforms[0].scale == (smallest, 1)
+
+
+@pytest.mark.parametrize(("size", "hue", "probability"), [(32, 0.1, 0.8), (224, 0.0, 1.0)])
+def test_pacos_second_view_is_weaker_in_hue_on_large_images(size, hue, probability):
+    """PaCo's CIFAR code jitters the hue of 0.8 of the images; its ImageNet code jitters all, but never the hue."""
+    apply = train_transform("simclr", size).transforms[2]
+    (jitter,) = apply.transforms
+    assert apply.p == probability
+    assert jitter.hue == (None if hue == 0 else (-hue, hue))
+    assert jitter.brightness == jitter.contrast == jitter.saturation == (0.6, 1.4)
 
 
 def test_cutout_blackens_a_quarter_or_less_before_normalisation():

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from trainer.augmentation.autoaugment import augment_stack
 from trainer.augmentation.stacks import chunks, grouped, to_device
-from trainer.augmentation.transforms import simclr_smallest_area
+from trainer.augmentation.transforms import SimclrStrength, simclr_strength
 
 BATCH_TRANSFORMS = ("crop_flip", "autoaugment", "simclr")
 
@@ -39,8 +39,9 @@ def augment_batch(name: str, images: Tensor, generator: torch.Generator) -> Tens
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3]:
         raise ValueError(f"images must be (N, 3, S, S) uint8, got {tuple(images.shape)} {images.dtype}")
     if name == "simclr":
-        result = _resized_crop(images, simclr_smallest_area(images.shape[-1]), generator)
-        _colour_jitter(result, generator)
+        strength = simclr_strength(images.shape[-1])
+        result = _resized_crop(images, strength.smallest_area, generator)
+        _colour_jitter(result, strength, generator)
         _grey_some(result, generator)
         _blur_some(result, generator)
         return result
@@ -118,12 +119,12 @@ def _cutout(images: Tensor, generator: torch.Generator) -> None:
 # Colours and blur: float images of whole numbers in 0..255, factors (n, 1, 1, 1); each step rounds as Pillow does
 
 
-def _colour_jitter(images: Tensor, generator: torch.Generator) -> None:
+def _colour_jitter(images: Tensor, strength: SimclrStrength, generator: torch.Generator) -> None:
     count = len(images)
-    chosen = torch.rand(count, generator=generator) < 0.8
+    chosen = torch.rand(count, generator=generator) < strength.jitter_probability
     orders = list(permutations((_brightness, _contrast, _saturation, _hue)))
     drawn = torch.randint(len(orders), (count,), generator=generator)
-    factors = torch.empty(count, 4).uniform_(-1, 1, generator=generator) * torch.tensor([0.4, 0.4, 0.4, 0.1])
+    factors = torch.empty(count, 4).uniform_(-1, 1, generator=generator) * torch.tensor([0.4, 0.4, 0.4, strength.hue])
     factors = to_device(factors + torch.tensor([1.0, 1.0, 1.0, 0.0]), images.device)
     columns = {_brightness: 0, _contrast: 1, _saturation: 2, _hue: 3}
     for group, rows in grouped(torch.where(chosen, 1 + drawn, 0), images.device):

@@ -26,37 +26,51 @@ class TrainingSampler(Sampler):
         batch_size: images of one batch over all ranks, without accumulation.
         repeats: views of an image per draw; 1 is plain shuffling. Default 3 (the paper's).
         seed: the order is a function of (seed, epoch). Default 0.
-        drop_last: leave out the samples that do not fill the last pair of batches (with repeats of 1, the last
-            batch): with batches of 128 the official N // 256 * 256. Default False.
+        multiple_of: an epoch has the largest number of samples up to N that is a multiple of it. Default 1, all N;
+            the official code's 256.
 
     Yields:
         (row, epoch, position in the epoch), the key that `TrainingImages` draws its augmentation from. The position is
         the one before dealing, so that the augmentation does not depend on the batch size.
 
     Raises:
-        ValueError: no row, no repeat or no image in a batch.
+        ValueError: no row, no repeat, no image in a batch or a multiple below 1.
     """
 
-    def __init__(self, num_rows: int, batch_size: int, repeats: int = 3, seed: int = 0, drop_last: bool = False):
-        if num_rows < 1 or batch_size < 1 or repeats < 1:
+    def __init__(self, num_rows: int, batch_size: int, repeats: int = 3, seed: int = 0, multiple_of: int = 1):
+        if min(num_rows, batch_size, repeats, multiple_of) < 1:
             raise ValueError(
-                f"the sampler needs at least one row, one image in a batch and one repeat, got {num_rows}, "
-                f"{batch_size} and {repeats}"
+                f"the sampler needs at least one row, one image in a batch, one repeat and a multiple of 1, got "
+                f"{num_rows}, {batch_size}, {repeats} and {multiple_of}"
             )
         self.num_rows = num_rows
         self.batch_size = batch_size
         self.repeats = repeats
         self.seed = seed
-        self.drop_last = drop_last
+        self.multiple_of = multiple_of
         self.epoch = 0
+
+    @classmethod
+    def for_run(cls, args, num_rows: int, repeats: int) -> TrainingSampler:
+        """The order of a run's images; with `drop_partial_batches` whole batches, with repeats whole pairs of them.
+
+        On one rank a pair takes two batches; the batch of two ranks, or of any even number, holds whole pairs.
+
+        Args:
+            args: `RunArguments`.
+            num_rows: N.
+            repeats: views of an image per draw.
+        """
+        batch_size = args.train_batch_size * args.world_size
+        whole = max(batch_size, 2 * args.train_batch_size) if repeats > 1 else batch_size
+        return cls(num_rows, batch_size, repeats, args.seed, whole if args.drop_partial_batches else 1)
 
     def set_epoch(self, epoch: int) -> None:
         """Move to an epoch (0-based); Trainer calls it through the data loader."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        block = self.batch_size if self.repeats == 1 else 2 * self.batch_size
-        return self.num_rows // block * block if self.drop_last else self.num_rows
+        return self.num_rows // self.multiple_of * self.multiple_of
 
     def __iter__(self) -> Iterator[tuple[int, int, int]]:
         rows = np.random.default_rng((self.seed, self.epoch)).permutation(self.num_rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -83,18 +84,35 @@ def _picture_steps(name: str, image_size: int) -> list:
             settings = {"translate_const": int(0.45 * image_size), "img_mean": mean}
             return [*resized_crop, rand_augment_transform("rand-n2-m10-mstd0.5", settings)]
         case "simclr":
+            strength = simclr_strength(image_size)
             return [
-                transforms.RandomResizedCrop(image_size, scale=(simclr_smallest_area(image_size), 1)),
+                transforms.RandomResizedCrop(image_size, scale=(strength.smallest_area, 1)),
                 flip,
-                transforms.RandomApply([transforms.ColorJitter(0.4, 0.4, 0.4, 0.1)], p=0.8),
+                transforms.RandomApply(
+                    [transforms.ColorJitter(0.4, 0.4, 0.4, strength.hue)], p=strength.jitter_probability
+                ),
                 transforms.RandomGrayscale(p=0.2),
                 transforms.RandomApply([_GaussianBlur(0.1, 2.0)], p=0.5),
             ]
 
 
-def simclr_smallest_area(image_size: int) -> float:
-    """The smallest share of an image that "simclr" crops: 0.08, or 0.2 of small images (up to 64 pixels)."""
-    return 0.2 if image_size <= 64 else 0.08
+class SimclrStrength(NamedTuple):
+    """What differs in "simclr" between PaCo's CIFAR and ImageNet code.
+
+    Attributes:
+        smallest_area: smallest share of an image that is cropped.
+        hue: largest turn of the hue, in turns.
+        jitter_probability: share of the images whose colours are jittered.
+    """
+
+    smallest_area: float
+    hue: float
+    jitter_probability: float
+
+
+def simclr_strength(image_size: int) -> SimclrStrength:
+    """CIFAR's up to 64 pixels, ImageNet's above."""
+    return SimclrStrength(0.2, 0.1, 0.8) if image_size <= 64 else SimclrStrength(0.08, 0.0, 1.0)
 
 
 class _Cutout:

@@ -115,10 +115,7 @@ class TeacherTrainer(BaseTrainer):
         super()._save(output_dir, {name: tensor.contiguous() for name, tensor in state.items()})
 
     def _get_train_sampler(self, train_dataset: TorchDataset | None = None) -> TrainingSampler:
-        args = self.args
-        batch_size = args.train_batch_size * args.world_size
-        dataset = train_dataset or self.train_dataset
-        return TrainingSampler(len(dataset), batch_size, 1, args.seed, args.drop_partial_batches)
+        return TrainingSampler.for_run(self.args, len(train_dataset or self.train_dataset), repeats=1)
 
     def create_optimizer(self, model=None) -> torch.optim.Optimizer:
         """SGD with weight decay on every parameter, as the teachers' source recipes have it."""
