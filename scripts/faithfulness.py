@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -151,7 +152,7 @@ def settings(recipe: str) -> DistillationArguments | TeacherArguments:
     if not recipe.startswith("teachers/"):
         kinds = (ModelArguments, DataArguments, DistillationArguments)
     words = [str(RECIPES / f"{recipe}.yaml"), "--use_cpu=true", "--bf16=false", "--images_on_device=false"]
-    words += ["--eval_strategy=no"]
+    words += ["--eval_strategy=no", f"--output_dir={tempfile.mkdtemp()}"]
     return RecipeParser(kinds, "").parse(words if kinds[-1] is TeacherArguments else words[:3])[-1]
 
 

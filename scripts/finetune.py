@@ -5,7 +5,6 @@ Everything from a long-tailed data set to a report and a model folder that `pipe
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from building import data_facts, device_in_words, load_splits, prepare_output_folder
@@ -20,6 +19,7 @@ from transformers import set_seed
 from modeling_deit_lt import DeiTLTConfig, DeiTLTForImageClassification
 from trainer.arguments import DataArguments, DistillationArguments, ModelArguments
 from trainer.augmentation import EvaluationImages, TrainingImages, image_processor, train_transform
+from trainer.checkpoints import trained_steps
 from trainer.data import class_counts
 from trainer.errors import RunError
 from trainer.evaluation import group_rule
@@ -66,15 +66,13 @@ def main(arguments: list[str]) -> None:
     output = trainer.train(resume_from_checkpoint=checkpoint)
     reports, prediction = trainer.evaluate_weights(EvaluationImages(splits["test"], processor))
     trainer.save_model()
-    seconds, steps = output.metrics["train_runtime"], trainer.state.global_step - trained_steps(checkpoint)
+    seconds = output.metrics["train_runtime"]
     metrics = {
         **facts,
         **reports,
         "resumed_from_step": trained_steps(checkpoint),
         "wall_seconds": round(seconds, 1),  # of this process, as the images per second
-        "images_per_second": round(
-            trainer.images_per_epoch * args.num_train_epochs * steps / trainer.state.max_steps / seconds, 1
-        ),
+        "images_per_second": round(trainer.images_per_second(seconds, checkpoint), 1),
         "device": device_in_words(args.device),
         "recipe": recipe.stem,
         "seed": args.seed,
@@ -141,11 +139,6 @@ def build_student(model_args: ModelArguments, names: list[str], counts, seed: in
         return DeiTLTForImageClassification(config)
     except (ValueError, ImportError) as error:  # an attention that is not known, or not installed
         raise RunError(f"student with {attention} attention: {' '.join(str(error).split())}") from error
-
-
-def trained_steps(checkpoint: str | None) -> int:
-    """Optimiser steps that a checkpoint has behind it."""
-    return json.loads(Path(checkpoint, "trainer_state.json").read_text())["global_step"] if checkpoint else 0
 
 
 if __name__ == "__main__":

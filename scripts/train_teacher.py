@@ -77,7 +77,7 @@ def teacher_from_recipe(
         metrics = json.loads(Path(folder, "metrics.json").read_text())
         if metrics.get("digest") != digest:
             raise RunError(
-                f"the teacher in {folder} comes from other images or another recipe; name another "
+                f"the teacher in {folder} comes from other images, another recipe or another version; name another "
                 f"--teacher_output_dir, or take it as it is with --teacher {folder}"
             )
         return folder, metrics["teacher"]

@@ -55,7 +55,7 @@ def test_schedule_is_warmup_then_cosine_to_the_floor(tmp_path):
         ({"max_steps": 3}, "max_steps is not used"),
         ({"warmup_steps": 10}, "set warmup_epochs"),
         ({"dataloader_drop_last": True}, "set drop_partial_batches"),
-        ({"drw_mean": "step", "distillation_type": "soft"}, "drw_mean step is the mean of hard"),
+        ({"drw_mean": "step", "distillation_type": "soft"}, "with distillation_type soft set it to micro_batch"),
         ({"learning_rate": 1e-3}, "set base_learning_rate"),
         ({"warmup_epochs": 2}, "must be fewer than num_train_epochs"),
         ({"eval_strategy": "epoch"}, "set model_selection"),

@@ -162,7 +162,7 @@ class DistillationArguments(RunArguments):
     drw_mean: str = setting(
         "micro_batch",
         "Images that DRW's weighted mean runs over: micro_batch, those of one device at a time, as published; step, "
-        "all of an optimiser step, so that neither accumulation nor the number of GPUs changes it.",
+        "all of an optimiser step, so that its denominator depends on neither accumulation nor the number of GPUs.",
         choices=["micro_batch", "step"],
     )
     drw_mixing: bool = setting(False, "Keep mixing and smoothing during DRW (the paper: off on CIFAR, on elsewhere).")
@@ -204,7 +204,7 @@ class DistillationArguments(RunArguments):
         check_ranges(self, {"mixup_alpha": "[0, inf)", "cutmix_alpha": "[0, inf)", "repeats": "[1, inf)"})
         if self.drw_mean == "step" and self.distillation_type == "soft":
             raise ValueError(
-                "drw_mean step is the mean of hard distillation; leave it out with distillation_type soft"
+                "drw_mean step is the mean of hard distillation; with distillation_type soft set it to micro_batch"
             )
         if self.learning_rate is not None:
             raise ValueError("a student's learning_rate follows from the global batch; set base_learning_rate")
@@ -259,7 +259,7 @@ class TeacherArguments(RunArguments):
     train_transform: str = setting("crop_flip", "Training transform.", choices=list(TRAIN_TRANSFORMS))
     second_transform: str = setting("simclr", "Transform of PaCo's second view.", choices=list(TRAIN_TRANSFORMS))
     images_on_device: bool = setting(
-        False, "Keep the training images on the device and augment them there; for small images, some transforms."
+        False, "Keep training and test images on the device and augment there; for small images, some transforms."
     )
     crop_ratio: float = setting(1.0, "Share of the short side that evaluation keeps.")
     paco_alpha: float = setting(0.01, "Weight of PaCo's positives of the same class; its class centre has paco_beta.")
@@ -298,6 +298,8 @@ class TeacherArguments(RunArguments):
             # Batches lie on the device already: a worker could not hand them over, nor a loader pin them.
             self.dataloader_num_workers, self.dataloader_pin_memory = 0, False
         super().__post_init__()
+        # Its own setting alone: a launcher's precision is meant for the student.
+        self.mixed_precision = "bf16" if self.bf16 else "fp16" if self.fp16 else "no"
 
     def sam_rho_in(self, epoch: float | None) -> float:
         """SAM's radius in an epoch (a fraction counts as begun); 0 for plain SGD."""

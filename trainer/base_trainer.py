@@ -8,6 +8,7 @@ from transformers import Trainer
 
 from trainer.augmentation import TrainingSampler
 from trainer.callbacks import HistoryCallback
+from trainer.checkpoints import trained_steps
 from trainer.errors import DataError, RunError
 
 
@@ -29,18 +30,9 @@ class BaseTrainer(Trainer):
         super().__init__(*args, **kwargs)
         self.model_accepts_loss_kwargs = False
         self.add_callback(HistoryCallback())
-        if self.train_dataset is not None and self.args.drop_partial_batches:
-            self._check_whole_batches()
-
-    def _check_whole_batches(self) -> None:
-        sampler = self._get_train_sampler()
-        if not isinstance(sampler, TrainingSampler):
+        asked = self.train_dataset is not None and self.args.drop_partial_batches
+        if asked and not isinstance(self._get_train_sampler(), TrainingSampler):
             raise DataError("drop_partial_batches is for TrainingImages; wrap the training data in it")
-        if not len(sampler):
-            raise DataError(
-                f"{len(self.train_dataset)} training images do not fill the {sampler.multiple_of} of the batches that "
-                "drop_partial_batches keeps; lower the batch size or unset it"
-            )
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log as Trainer does; stop if the loss is not finite."""
@@ -52,6 +44,16 @@ class BaseTrainer(Trainer):
     def images_per_epoch(self) -> int:
         """Images that an epoch trains on; with `drop_partial_batches` fewer than there are."""
         return len(self._get_train_sampler())
+
+    def images_per_second(self, seconds: float, checkpoint: str | None) -> float:
+        """Training images of this process over its seconds, evaluations included.
+
+        Args:
+            seconds: of training.
+            checkpoint: that the run was resumed from, whose steps other seconds paid for, or None.
+        """
+        share = (self.state.global_step - trained_steps(checkpoint)) / self.state.max_steps
+        return self.images_per_epoch * self.args.num_train_epochs * share / seconds
 
     def floating_point_ops(self, inputs) -> int:
         """Not counted: Trainer's estimate is made for text and is nonsense for images."""

@@ -77,7 +77,8 @@ class DistillationLoss(nn.Module):
             distillation_logits: (B, C) of the DIST expert.
             labels: (B,) class indices, or (B, C) mixed and smoothed label distributions.
             teacher_logits: (B, C), or None for a student without a teacher.
-            weight_sum: denominator of the weighted mean. Default: the weights that this batch's labels carry.
+            weight_sum: denominator of the weighted mean of hard distillation with class weights, not used elsewhere.
+                Default: the weights that this batch's labels carry.
 
         Returns:
             A `DistillationLossOutput` of float32 scalars.

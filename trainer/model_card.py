@@ -94,7 +94,7 @@ def _results(metrics: dict, chosen: dict) -> str:
         "last": "the last epoch's weights",
         "validation": "the best checkpoint by balanced accuracy on held-out training images",
         "paper": "the best checkpoint on this test split itself, as the paper's figures: too high by the choice",
-    }[metrics["model_selection"]]
+    }["last" if metrics["best"] is None else metrics["model_selection"]]
     return (
         f"{markdown_table(chosen, metrics['groups'])}\n\nTest split; {selected}; one run, seed {metrics['seed']}, "
         f"{metrics['epochs']:g} epochs in {metrics['wall_seconds']:.0f} s on {metrics['device']} "

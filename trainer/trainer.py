@@ -95,7 +95,7 @@ class DeiTLTTrainer(BaseTrainer):
         return {"pixel_values": images, "labels": labels, "teacher_logits": self._teacher_logits(images)}
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        """The DeiT-LT loss in training; in evaluation the model's own, the mean of both experts' cross-entropies."""
+        """The DeiT-LT loss of a batch of `get_batch_samples`; in evaluation the model's own, both experts' mean."""
         if not model.training:
             outputs = model(**inputs)
             return (outputs.loss, outputs) if return_outputs else outputs.loss

@@ -9,6 +9,7 @@ from accelerate.data_loader import BatchSamplerShard
 from torch.utils.data import BatchSampler
 
 from trainer.augmentation import TrainingSampler
+from trainer.errors import DataError
 
 
 @pytest.mark.parametrize("rows", [1, 2, 10, 255, 256, 1001])
@@ -110,6 +111,14 @@ def test_two_ranks_have_the_batches_of_one_at_the_same_optimiser_step():
 def test_nothing_to_draw_is_refused(arguments):
     with pytest.raises(ValueError, match="at least one"):
         TrainingSampler(*arguments)
+
+
+@pytest.mark.parametrize(("repeats", "ranks"), [(3, 1), (1, 2), (3, 2)])
+def test_too_few_images_for_a_whole_batch_are_refused(repeats, ranks):
+    args = SimpleNamespace(train_batch_size=8, world_size=ranks, seed=0, drop_partial_batches=True)
+    with pytest.raises(DataError, match="15 training images do not fill the 16"):
+        TrainingSampler.for_run(args, 15, repeats)
+    assert len(TrainingSampler.for_run(args, 16, repeats)) == 16
 
 
 def test_whole_batches_without_repeats():

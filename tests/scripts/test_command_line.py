@@ -20,6 +20,8 @@ from PIL import Image
 
 from trainer.arguments import DataArguments, DistillationArguments, ModelArguments, TeacherArguments
 from trainer.errors import CheckpointError, DataError, DeiTLTError, RunError
+from trainer.teachers import TeacherTrainer
+from trainer.trainer import DeiTLTTrainer
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +152,22 @@ def test_other_data_get_another_teacher_and_validation_selects(finished, monkeyp
     assert json.loads((teacher / "metrics.json").read_text())["class_counts"] == [8, 6, 4]
 
 
+def test_a_bf16_students_teacher_from_a_recipe_trains_in_float32(finished, monkeypatch):
+    monkeypatch.chdir(finished[0])
+    seen = {}
+    for kind in (TeacherTrainer, DeiTLTTrainer):
+        step = kind.training_step
+
+        def record(trainer, *args, kind=kind, step=step):
+            seen.setdefault(kind.__name__, set()).add(trainer.accelerator.mixed_precision)
+            return step(trainer, *args)
+
+        monkeypatch.setattr(kind, "training_step", record)
+    flags = ["--bf16=true", "--num_train_epochs=2", "--output_dir=bf16/out", "--seed=3"]  # a teacher of its own
+    finetune.main(["recipe.yaml", *flags])
+    assert seen == {"TeacherTrainer": {"no"}, "DeiTLTTrainer": {"bf16"}}
+
+
 def test_a_folder_with_something_in_it_is_refused(finished):
     done = command("finetune.py", "recipe.yaml", "--output_dir", "out", cwd=finished[0])
     assert done.returncode == 1
@@ -191,7 +209,7 @@ def test_a_teacher_of_other_images_is_not_reused(finished, monkeypatch):
     monkeypatch.chdir(finished[0])
     (teacher,) = Path("teachers").iterdir()
     flags = ["--model_selection=validation", f"--teacher_output_dir={teacher}", "--output_dir=refused"]
-    with pytest.raises(RunError, match="comes from other images or another recipe"):
+    with pytest.raises(RunError, match="comes from other images, another recipe"):
         finetune.main(["recipe.yaml", *flags])
 
 

@@ -6,7 +6,7 @@ import pytest
 import timm
 import torch
 from datasets import DatasetDict
-from helpers import picture_dataset
+from helpers import picture_dataset, tiny_student
 from safetensors.torch import load_file
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -117,24 +117,37 @@ def test_pacos_loss_is_float32_under_autocast():
     torch.testing.assert_close(results[0], results[1], rtol=0, atol=0)
 
 
-def test_a_bf16_students_teacher_trains_in_its_own_precision(tmp_path):
-    """Accelerate has one precision per process; after the teacher it is free for the student."""
-    student = DistillationArguments(
-        output_dir=str(tmp_path / "student"), bf16=True, use_cpu=True, num_train_epochs=6, save_strategy="no"
-    )
-    precisions = []
-    step = TeacherTrainer.training_step
+def test_a_first_step_that_overflows_leaves_no_momentum(tmp_path):
+    """fp16's scaler begins too high on purpose; torch's fused SGD then leaves its fresh momentum unwritten."""
+    model = nn.Conv2d(3, 4, 3)
+    trainer = TeacherTrainer(model, arguments(tmp_path, learning_rate=0.1), [12, 8, 4])
+    before = [p.detach().clone() for p in model.parameters()]
+    torch.use_deterministic_algorithms(True)  # fills memory that nobody has written with NaN
+    try:
+        optimizer, scaler = trainer.create_optimizer(), torch.amp.GradScaler("cpu", init_scale=2.0)  # halved once
+        for gradient in (torch.inf, 1.0):
+            scaler.scale(torch.tensor(1.0))  # it begins with its first loss
+            for p in model.parameters():
+                p.grad = torch.full_like(p, gradient)
+            scaler.step(optimizer)
+            scaler.update()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    decay = trainer.args.weight_decay
+    for p, b in zip(model.parameters(), before, strict=True):
+        torch.testing.assert_close(p.detach(), b - 0.1 * (1 + decay * b))
 
-    def record(trainer, *args):
-        precisions.append(trainer.accelerator.mixed_precision)
-        return step(trainer, *args)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TeacherTrainer, "training_step", record)
-        train_teacher(arguments(tmp_path / "teacher"), DATA)
-    assert set(precisions) == {"no"}
-    from helpers import tiny_student
-
+def test_the_precision_of_a_teacher_is_its_own_setting(tmp_path, monkeypatch):
+    """Not the launcher's; and Accelerate, which has one precision per process, is free for the student's after it."""
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    args = arguments(tmp_path / "teacher", num_train_epochs=1)
+    assert args.mixed_precision == "no"
+    assert arguments(tmp_path, bf16=True).mixed_precision == "bf16"
+    train_teacher(arguments(tmp_path / "teacher", num_train_epochs=1), DATA)
+    settings = {"bf16": True, "use_cpu": True, "num_train_epochs": 6, "save_strategy": "no"}
+    student = DistillationArguments(output_dir=str(tmp_path / "student"), **settings)
+    train_teacher(args, DATA)
     trainer = DeiTLTTrainer(tiny_student((12, 8, 4)), student)
     assert trainer.accelerator.mixed_precision == "bf16"
 

@@ -43,7 +43,7 @@ class DeviceImages(TorchDataset):
     def __init__(
         self, dataset: Dataset, transforms: Sequence[str], image_size: int, device: torch.device, seed: int = 0
     ):
-        _check_size(len(dataset), image_size, bytes_per_pixel=3)
+        _check_size("training", len(dataset), image_size, bytes_per_pixel=3)
         size = (image_size, image_size)
         rows = (image.convert("RGB").resize(size, Image.Resampling.BICUBIC) for image in dataset["image"])
         images = torch.stack([torch.from_numpy(np.array(image)) for image in rows])
@@ -88,7 +88,7 @@ class DeviceEvaluationImages(TorchDataset):
     """
 
     def __init__(self, images: EvaluationImages, image_size: int, device: torch.device):
-        _check_size(len(images), image_size, bytes_per_pixel=12)
+        _check_size("test", len(images), image_size, bytes_per_pixel=12)
         rows = (images[row] for row in range(len(images)))
         pixels, labels = zip(*((row["pixel_values"], row["labels"]) for row in rows), strict=True)
         self.pixels, self.labels = torch.stack(pixels).to(device), torch.tensor(labels, device=device)
@@ -101,12 +101,12 @@ class DeviceEvaluationImages(TorchDataset):
         return {"pixel_values": self.pixels[rows], "labels": self.labels[rows]}
 
 
-def _check_size(images: int, image_size: int, bytes_per_pixel: int) -> None:
+def _check_size(kind: str, images: int, image_size: int, bytes_per_pixel: int) -> None:
     gigabytes = bytes_per_pixel * image_size**2 * images / 1e9
     if gigabytes > LARGEST:
         raise RunError(
-            f"images_on_device would put {images} images of {image_size} px on the device, {gigabytes:.1f} GB, and "
-            f"each view of training images as many again; above {LARGEST} GB leave it out"
+            f"images_on_device would put {images} {kind} images of {image_size} px on the device, {gigabytes:.1f} GB "
+            f"(and for each view of training images as much again); above {LARGEST} GB leave it out"
         )
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from torch.utils.data import Sampler
 
+from trainer.errors import DataError
+
 
 class TrainingSampler(Sampler):
     """Shuffled rows, with repeated augmentation: each image that is drawn comes `repeats` times.
@@ -60,9 +62,17 @@ class TrainingSampler(Sampler):
             args: `RunArguments`.
             num_rows: N.
             repeats: views of an image per draw.
+
+        Raises:
+            DataError: no whole batch, or pair of them, is there.
         """
         batch_size = args.train_batch_size * args.world_size
         whole = max(batch_size, 2 * args.train_batch_size) if repeats > 1 else batch_size
+        if args.drop_partial_batches and num_rows < whole:
+            raise DataError(
+                f"{num_rows} training images do not fill the {whole} of the batches that drop_partial_batches keeps; "
+                "lower the batch size or unset it"
+            )
         return cls(num_rows, batch_size, repeats, args.seed, whole if args.drop_partial_batches else 1)
 
     def set_epoch(self, epoch: int) -> None:

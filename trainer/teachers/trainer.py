@@ -32,7 +32,7 @@ class TeacherTrainer(BaseTrainer):
         counts: (C,) training images per class.
         boundaries: of head/mid/tail in the evaluation, as `head_mid_tail` takes them. Default: thirds.
         train_dataset: `TrainingImages` or `DeviceImages`.
-        eval_dataset: `EvaluationImages`.
+        eval_dataset: `EvaluationImages` or `DeviceEvaluationImages`.
 
     Raises:
         RunError: a batch would hold a single image, which BatchNorm cannot normalise.
@@ -125,6 +125,10 @@ class TeacherTrainer(BaseTrainer):
             settings = {"momentum": args.momentum, "weight_decay": args.weight_decay}
             # Fused: one launch for all weights, and in fp16 no wait for the scaler's verdict.
             self.optimizer = torch.optim.SGD(parameters, args.learning_rate, **settings, fused=True)
+            if args.momentum:
+                # torch leaves the first momentum unwritten where fp16's scaler skips the first step, and uses it then.
+                for p in parameters:
+                    self.optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
         return self.optimizer
 
     def create_scheduler(self, num_training_steps: int, optimizer=None):

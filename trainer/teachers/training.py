@@ -50,7 +50,8 @@ def train_teacher(
     Returns:
         The contents of `metrics.json`. `teacher` holds the test figures of the last epoch, whose weights are saved.
         `best_epoch_on_test` holds those of the epoch with the highest test accuracy, with its number: how teachers'
-        figures are published, and too high by the choice. It is None without `eval_strategy`.
+        figures are published, and too high by the choice. It is None without `eval_strategy`. `wall_seconds` and
+        `images_per_second` are of this process, evaluations included.
 
     Raises:
         TeacherError: timm does not know the architecture, or it does not end in a linear layer as LDAM and PaCo need.
@@ -79,7 +80,7 @@ def train_teacher(
         **recipe_facts(args),
         "class_counts": counts.tolist(),
         "wall_seconds": round(seconds, 1),
-        "images_per_second": round(trainer.images_per_epoch * args.num_train_epochs / seconds, 1),
+        "images_per_second": round(trainer.images_per_second(seconds, checkpoint), 1),
         **(facts or {}),
     }
     if args.should_save:
