@@ -16,9 +16,9 @@ class TrainingSampler(Sampler):
     Repeated augmentation (Hoffer et al. 2020; Berman et al. 2019), as DeiT and DeiT-LT use it: an epoch has as many
     samples as the data set has rows but only about a third as many distinct images, three views of each. The official
     code deals neighbouring views out to its two GPUs in turn, so that a batch of 128 holds 86 distinct images; here
-    they are dealt out to two successive batches in turn, which gives the same batches on any number of ranks. Were the
-    views of an image all in one batch, that would hold 43, and in DRW a rare class would be weighed against itself.
-    Without accumulation on one rank the two batches belong to two optimiser steps.
+    they are dealt out to two successive batches in turn, which gives the same batches on one rank and on any even
+    number of them. Were the views of an image all in one batch, that would hold 43, and in DRW a rare class would be
+    weighed against itself. Without accumulation on one rank the two batches belong to two optimiser steps.
 
     The official sampler does not move on without a launcher; this one moves on each epoch. It is global: Accelerate
     gives each rank its batches, so nothing is sharded twice.

@@ -41,7 +41,7 @@ class TeacherTrainer(BaseTrainer):
     not_finite_advice = "lower the teacher's learning_rate or sam_rho"
 
     def __init__(self, model: nn.Module, args: TeacherArguments, counts, boundaries=None, **kwargs):
-        kwargs.setdefault("compute_metrics", self.metrics)
+        kwargs.setdefault("compute_metrics", self.expert_metrics)
         # Images and weights in one layout; with two, a third of a step's kernels on a GPU are copies between them.
         super().__init__(model.to(memory_format=torch.channels_last), args, **kwargs)
         self.counts, self.boundaries = counts, boundaries
@@ -105,7 +105,7 @@ class TeacherTrainer(BaseTrainer):
         logits = {"teacher": prediction.predictions}
         return expert_report(logits, prediction.label_ids, self.counts, self.boundaries)["teacher"]
 
-    def metrics(self, prediction) -> dict[str, float]:
+    def expert_metrics(self, prediction) -> dict[str, float]:
         """The metrics of an evaluation; empty groups are left out."""
         return {key: value for key, value in self.report(prediction).items() if value is not None}
 
