@@ -269,7 +269,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
 def test_wrong_settings_are_refused(tmp_path):
     with pytest.raises(DataError, match="no class counts"):
         DeiTLTTrainer(tiny_student(class_counts=None), arguments(tmp_path))
-    with pytest.raises(DataError, match="16 training images do not fill the 128 of the batches"):
+    with pytest.raises(DataError, match="multiples of 128 images, which leaves none of 16"):
         train(tmp_path, per_device_train_batch_size=64, drop_partial_batches=True)
     with pytest.raises(DataError, match="wrap the training data"):
         DeiTLTTrainer(tiny_student(), arguments(tmp_path, drop_partial_batches=True), train_dataset=[{}])

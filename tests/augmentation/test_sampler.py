@@ -116,7 +116,7 @@ def test_nothing_to_draw_is_refused(arguments):
 @pytest.mark.parametrize(("repeats", "ranks"), [(3, 1), (1, 2), (3, 2)])
 def test_too_few_images_for_a_whole_batch_are_refused(repeats, ranks):
     args = SimpleNamespace(train_batch_size=8, world_size=ranks, seed=0, drop_partial_batches=True)
-    with pytest.raises(DataError, match="15 training images do not fill the 16"):
+    with pytest.raises(DataError, match="multiples of 16 images, which leaves none of 15"):
         TrainingSampler.for_run(args, 15, repeats)
     assert len(TrainingSampler.for_run(args, 16, repeats)) == 16
 

@@ -70,8 +70,8 @@ class TrainingSampler(Sampler):
         whole = max(batch_size, 2 * args.train_batch_size) if repeats > 1 else batch_size
         if args.drop_partial_batches and num_rows < whole:
             raise DataError(
-                f"{num_rows} training images do not fill the {whole} of the batches that drop_partial_batches keeps; "
-                "lower the batch size or unset it"
+                f"drop_partial_batches keeps multiples of {whole} images, which leaves none of {num_rows} training "
+                "images; lower the batch size or unset it"
             )
         return cls(num_rows, batch_size, repeats, args.seed, whole if args.drop_partial_batches else 1)
 
