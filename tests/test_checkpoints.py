@@ -48,10 +48,20 @@ def test_ema_is_its_formula_per_optimiser_step(tmp_path):
     assert torch.equal(weights(model), own)
 
 
+OVER_THE_STEP = {
+    "per_device_train_batch_size": 2,
+    "gradient_accumulation_steps": 2,
+    "drw_mean": "step",
+    "drw_mixing": True,
+    "drop_partial_batches": True,
+}
+
+
 @pytest.mark.parametrize("stop", [6, 10])  # in the middle of epoch 1, and of epoch 2, after the DRW switch at step 8
-def test_a_resumed_run_ends_with_the_same_weights(tmp_path, stop):
+@pytest.mark.parametrize("settings", [{}, OVER_THE_STEP])
+def test_a_resumed_run_ends_with_the_same_weights(tmp_path, stop, settings):
     """Bit for bit, with stochastic depth, mixing, EMA and DRW; 16 images in batches of 4 are 4 steps an epoch."""
-    shared = {"num_train_epochs": 3, "drw_start_epoch": 2, "save_strategy": "steps", "save_steps": 2}
+    shared = {"num_train_epochs": 3, "drw_start_epoch": 2, "save_strategy": "steps", "save_steps": 2, **settings}
     shared["save_total_limit"] = 10
     whole = train(tmp_path / "whole", model=tiny_student(drop_path_rate=0.3), **shared)
     cut = tmp_path / "cut" / f"checkpoint-{stop}"
