@@ -38,9 +38,7 @@ class DataArguments:
     config_name: str | None = setting(None, "Configuration of a Hub data set.")
     image_column: str | None = setting(None, "Column of the images; the only image column if not given.")
     label_column: str | None = setting(None, "Column of the labels; the only label column if not given.")
-    rho: float | None = setting(
-        None, "Cut a long tail with this imbalance ratio; not given: the data are long-tailed."
-    )
+    rho: float | None = setting(None, "Cut a long tail with this imbalance ratio; not given: as the data are.")
     profile: str = setting("exp", "Shape of the tail that is cut.", choices=["exp", "step"])
     max_per_class: int | None = setting(None, "Training images of the largest class; as many as fit if not given.")
     split_seed: int = setting(0, "Seed of every split of the data; 0 keeps the published long-tailed subsets.")
@@ -94,13 +92,10 @@ class RunArguments(TrainingArguments):
     ddp_find_unused_parameters: bool | None = setting(False, "No parameter goes unused.")
     train_transform: str = setting("paper", "Training transform.", choices=list(TRAIN_TRANSFORMS))
     crop_ratio: float = setting(0.875, "Share of the short side that evaluation keeps (224 of 256: the paper's).")
-    drw_start_epoch: int | None = setting(
-        None, "Epoch (0-based) from which classes are re-weighted; not given, or the last: never."
-    )
+    drw_start_epoch: int | None = setting(None, "Epoch (0-based) from which DRW weighs classes; not given: never.")
     drop_partial_batches: bool = setting(
         False,
-        "Leave out of each epoch what does not fill the last batch of all ranks (with repeats, the last two), as the "
-        "sources of the paper's student and of PaCo do.",
+        "Leave out of an epoch what does not fill the last batch of all ranks (with repeats, the last two), as PaCo.",
     )
     warmup_epochs: float = setting(5.0, "Epochs of linear warm-up.")
     drw_beta: float = setting(0.9999, "Beta of the effective-number weights.")
@@ -171,9 +166,7 @@ class DistillationArguments(RunArguments):
     mixing_probability: float = setting(1.0, "Share of the batches that are mixed.")
     label_smoothing: float = setting(0.1, "Smoothing of the CLS expert's labels.")
     repeats: int = setting(3, "Repeated augmentation: views of an image per draw; 1 for none.")
-    ema_decay: float = setting(
-        0.9999, "Decay of the weight average per optimiser step, reached gradually; 0 for none."
-    )
+    ema_decay: float = setting(0.9999, "Decay of the weight average per step, reached gradually; 0 for none.")
     model_selection: str = setting(
         "last",
         "last: the last epoch's weights. validation: the best by balanced accuracy on a split held out from the "
@@ -251,9 +244,7 @@ class TeacherArguments(RunArguments):
     learning_rate: float = setting(0.1, "Learning rate of SGD, not scaled with the batch.")
     momentum: float = setting(0.9, "Momentum of SGD.")
     weight_decay: float = setting(2e-4, "Weight decay of SGD, on every parameter.")
-    lr_milestones: list[int] = setting(
-        [], "Epochs after which the rate is multiplied by lr_decay; none: a cosine to 0."
-    )
+    lr_milestones: list[int] = setting([], "Epochs from which the rate is times lr_decay; none: a cosine to 0.")
     lr_decay: float = setting(0.01, "Factor at each milestone.")
     lr_scheduler_type: str = setting("cosine", "Schedule where there are no milestones.")
     train_transform: str = setting("crop_flip", "Training transform.", choices=list(TRAIN_TRANSFORMS))
