@@ -136,24 +136,24 @@ def steps() -> list[Figure]:
             sampler = TrainingSampler.for_run(args, images, getattr(args, "repeats", 1))
             measured = -(-len(sampler) // args.global_batch_size)
             figures.append(Figure(f"{recipe}: optimiser steps an epoch", expected, origin, measured))
-    args = settings("teachers/cifar100_resnet32_paco")
-    trainer = TeacherTrainer(timm.create_model("resnet8_cifar"), args, [1] * 10)
-    trainer.create_optimizer()
-    rate = trainer.create_scheduler(num_training_steps=84 * 400).lr_lambdas[0]
+    with tempfile.TemporaryDirectory() as folder:  # a trainer makes its output folder
+        args = settings("teachers/cifar100_resnet32_paco", "--eval_strategy=no", f"--output_dir={folder}")
+        trainer = TeacherTrainer(timm.create_model("resnet8_cifar"), args, [1] * 10)
+        trainer.create_optimizer()
+        rate = trainer.create_scheduler(num_training_steps=84 * 400).lr_lambdas[0]
     for epoch, factor in ((320, 1.0), (321, 0.1), (360, 0.1), (361, 0.01)):
         what = f"PaCo's learning rate in epoch {epoch} (0-based) over its first"
         figures.append(Figure(what, factor, "PaCo's code: epoch > 320, epoch > 360", rate(84 * epoch), 1e-9))
     return figures
 
 
-def settings(recipe: str) -> DistillationArguments | TeacherArguments:
+def settings(recipe: str, *flags: str) -> DistillationArguments | TeacherArguments:
     """The training arguments of a shipped recipe, on the CPU."""
-    kinds = (DataArguments, TeacherArguments)
-    if not recipe.startswith("teachers/"):
-        kinds = (ModelArguments, DataArguments, DistillationArguments)
-    words = [str(RECIPES / f"{recipe}.yaml"), "--use_cpu=true", "--bf16=false", "--images_on_device=false"]
-    words += ["--eval_strategy=no", f"--output_dir={tempfile.mkdtemp()}"]
-    return RecipeParser(kinds, "").parse(words if kinds[-1] is TeacherArguments else words[:3])[-1]
+    kinds = (ModelArguments, DataArguments, DistillationArguments)
+    if recipe.startswith("teachers/"):
+        kinds = (DataArguments, TeacherArguments)
+    words = [str(RECIPES / f"{recipe}.yaml"), "--use_cpu=true", "--bf16=false", *flags]
+    return RecipeParser(kinds, "").parse(words)[-1]
 
 
 def weights() -> list[Figure]:

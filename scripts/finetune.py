@@ -19,7 +19,6 @@ from transformers import set_seed
 from modeling_deit_lt import DeiTLTConfig, DeiTLTForImageClassification
 from trainer.arguments import DataArguments, DistillationArguments, ModelArguments
 from trainer.augmentation import EvaluationImages, TrainingImages, image_processor, train_transform
-from trainer.checkpoints import trained_steps
 from trainer.data import class_counts
 from trainer.errors import RunError
 from trainer.evaluation import group_rule
@@ -70,9 +69,9 @@ def main(arguments: list[str]) -> None:
     metrics = {
         **facts,
         **reports,
-        "resumed_from_step": trained_steps(checkpoint),
+        "resumed_from_step": trainer.history.first_step,
         "wall_seconds": round(seconds, 1),  # of this process, as the images per second
-        "images_per_second": round(trainer.images_per_second(seconds, checkpoint), 1),
+        "images_per_second": round(trainer.images_per_second(seconds), 1),
         "device": device_in_words(args.device),
         "recipe": recipe.stem,
         "seed": args.seed,

@@ -92,7 +92,7 @@ class RunArguments(TrainingArguments):
     ddp_find_unused_parameters: bool | None = setting(False, "No parameter goes unused.")
     train_transform: str = setting("paper", "Training transform.", choices=list(TRAIN_TRANSFORMS))
     crop_ratio: float = setting(0.875, "Share of the short side that evaluation keeps (224 of 256: the paper's).")
-    drw_start_epoch: int | None = setting(None, "Epoch (0-based) from which DRW weighs classes; not given: never.")
+    drw_start_epoch: int | None = setting(None, "First epoch of DRW, 0-based; not given, or num_train_epochs: never.")
     drop_partial_batches: bool = setting(
         False,
         "Leave out of an epoch what does not fill the last batch of all ranks (with repeats, the last two), as PaCo.",

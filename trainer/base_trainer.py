@@ -8,7 +8,6 @@ from transformers import Trainer
 
 from trainer.augmentation import TrainingSampler
 from trainer.callbacks import HistoryCallback
-from trainer.checkpoints import trained_steps
 from trainer.errors import DataError, RunError
 
 
@@ -29,7 +28,8 @@ class BaseTrainer(Trainer):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.model_accepts_loss_kwargs = False
-        self.add_callback(HistoryCallback())
+        self.history = HistoryCallback()
+        self.add_callback(self.history)
         asked = self.train_dataset is not None and self.args.drop_partial_batches
         if asked and not isinstance(self._get_train_sampler(), TrainingSampler):
             raise DataError("drop_partial_batches is for TrainingImages; wrap the training data in it")
@@ -45,14 +45,9 @@ class BaseTrainer(Trainer):
         """Images that an epoch trains on; with `drop_partial_batches` fewer than there are."""
         return len(self._get_train_sampler())
 
-    def images_per_second(self, seconds: float, checkpoint: str | None) -> float:
-        """Training images of this process over its seconds, evaluations included.
-
-        Args:
-            seconds: of training.
-            checkpoint: that the run was resumed from, whose steps other seconds paid for, or None.
-        """
-        share = (self.state.global_step - trained_steps(checkpoint)) / self.state.max_steps
+    def images_per_second(self, seconds: float) -> float:
+        """Training images of this process, without those before it was resumed, over its seconds of training."""
+        share = (self.state.global_step - self.history.first_step) / self.state.max_steps
         return self.images_per_epoch * self.args.num_train_epochs * share / seconds
 
     def floating_point_ops(self, inputs) -> int:

@@ -62,10 +62,17 @@ class EmaCallback(TrainerCallback):
 
 
 class HistoryCallback(TrainerCallback):
-    """Appends every log of a training run to `history.jsonl` in the output folder, one JSON object a line."""
+    """Appends every log of a training run to `history.jsonl` in the output folder, one JSON object a line.
+
+    Attributes:
+        first_step: optimiser step at which this process took the training up; 0 for one that is not resumed.
+    """
+
+    first_step = 0
 
     def on_train_begin(self, args, state, control, **kwargs):
         """Start the file, or drop what a resumed run is about to repeat."""
+        self.first_step = state.global_step
         if state.is_world_process_zero:
             path = self._path(args)
             lines = path.read_text().splitlines(keepends=True) if path.is_file() and state.global_step else []

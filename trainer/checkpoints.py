@@ -33,11 +33,6 @@ def load_student(folder: str | Path) -> DeiTLTForImageClassification:
     return model
 
 
-def trained_steps(checkpoint: str | None) -> int:
-    """Optimiser steps that a checkpoint has behind it; 0 for None."""
-    return json.loads(Path(checkpoint, "trainer_state.json").read_text())["global_step"] if checkpoint else 0
-
-
 def last_complete_checkpoint(folder: str | Path) -> str | None:
     """The newest checkpoint of a run that was saved to its end, or None.
 

@@ -191,6 +191,18 @@ def test_a_finished_run_resumes_to_the_same_figures(finished, monkeypatch, capsy
     assert first == second
 
 
+def test_a_run_whose_first_checkpoint_rotates_away_ends_with_its_report(finished, monkeypatch):
+    """Of the checkpoint that it was resumed from nothing is left at the end."""
+    monkeypatch.chdir(finished[0])
+    shutil.copytree("out/checkpoint-11", "rotated/checkpoint-11")
+    flags = ["--alpha=0.25", "--save_total_limit=1", "--resume_from_checkpoint=true"]
+    finetune.main(["recipe.yaml", "--output_dir=rotated", *flags])
+    assert [path.name for path in Path("rotated").glob("checkpoint-*")] == ["checkpoint-12"]
+    metrics, whole = (json.loads(Path(run, "metrics.json").read_text()) for run in ("rotated", "out"))
+    assert metrics["resumed_from_step"] == 11
+    assert metrics["last"] == whole["last"]
+
+
 def test_resuming_from_nothing_says_so(tmp_path):
     recipe = write_recipe(tmp_path)
     with pytest.raises(CheckpointError, match=r"there is no run in .*new to resume"):

@@ -1,6 +1,7 @@
 """What makes teachers' steps fast and exact on a GPU, as far as a CPU shows it: layouts, precision, launches."""
 
 import json
+import shutil
 
 import pytest
 import timm
@@ -163,6 +164,20 @@ def test_last_epoch_is_kept_and_the_best_on_the_test_images_named(tmp_path):
     assert best["epoch"] == 1 + accuracies.index(max(accuracies))
     assert best.keys() - {"epoch"} == metrics["teacher"].keys()
     assert train_teacher(arguments(tmp_path / "b", num_train_epochs=1), DATA)["best_epoch_on_test"] is None
+
+
+def test_a_resumed_teacher_counts_its_own_images_and_needs_its_first_checkpoint_no_more(tmp_path):
+    """24 images an epoch in 3 steps; resumed at step 6 of 9, this process trains on 24 of 72 images."""
+    settings = {"num_train_epochs": 3, "save_strategy": "epoch"}
+    whole = train_teacher(arguments(tmp_path / "whole", save_total_limit=9, **settings), DATA)
+    first = tmp_path / "cut" / "checkpoint-6"
+    shutil.copytree(tmp_path / "whole" / first.name, first)
+    resumed = train_teacher(arguments(tmp_path / "cut", save_total_limit=1, **settings), DATA, checkpoint=str(first))
+    assert not first.exists()
+    assert resumed["teacher"] == whole["teacher"]
+    for metrics, images in ((whole, 72), (resumed, 24)):  # seconds are rounded to a tenth
+        low, high = metrics["wall_seconds"] - 0.06, metrics["wall_seconds"] + 0.06
+        assert images / high - 0.06 <= metrics["images_per_second"] <= images / max(low, 1e-3) + 0.06
 
 
 def test_test_images_on_the_device_are_the_evaluation_images(tmp_path):

@@ -45,19 +45,33 @@ def apply_to_image(image: Image.Image, name: str, level: int, sign: int = 1) -> 
         level: 0 to 9, its strength.
         sign: 1 or -1, its direction; without meaning for operations that are not `SIGNED`.
     """
-    share = sign * level / 9
     if name in GEOMETRIC:
         return _move(image, name, level, sign, (GREY,) * 3)
     match name:
         case "Brightness" | "Color" | "Contrast" | "Sharpness":
-            return getattr(ImageEnhance, name)(image).enhance(1 + 0.9 * share)
+            return getattr(ImageEnhance, name)(image).enhance(_factor(level, sign))
         case "Posterize":
-            return ImageOps.posterize(image, 8 - round(4 * level / 9))
+            return ImageOps.posterize(image, _bits(level))
         case "Solarize":
-            return ImageOps.solarize(image, 256 - 256 * level / 9)
+            return ImageOps.solarize(image, _threshold(level))
         case "AutoContrast" | "Equalize" | "Invert":
             return getattr(ImageOps, name.lower())(image)
     raise ValueError(f"AutoAugment's operation {name!r} is not known here")
+
+
+def _factor(level: int, sign: int) -> float:
+    """What colours, contrast and sharpness are multiplied by."""
+    return 1 + 0.9 * sign * level / 9
+
+
+def _bits(level: int) -> int:
+    """What posterize keeps of 8 bits."""
+    return 8 - round(4 * level / 9)
+
+
+def _threshold(level: int) -> float:
+    """The value from which solarize inverts."""
+    return 256 - 256 * level / 9
 
 
 def _move(image: Image.Image, name: str, level: int, sign: int, fill) -> Image.Image:
@@ -98,28 +112,19 @@ def augment_stack(images: Tensor, generator: torch.Generator) -> None:
 
 def apply_to_stack(images: Tensor, name: str, level: int, sign: int = 1) -> Tensor:
     """`apply_to_image` on (n, 3, S, S) uint8 images."""
-    share = sign * level / 9
     if name in GEOMETRIC:
         return _moved(images, name, level, sign)
     match name:
-        case "Brightness":
-            return tv.adjust_brightness(images, 1 + 0.9 * share)
+        case "Brightness" | "Contrast" | "Sharpness":
+            return getattr(tv, f"adjust_{name.lower()}")(images, _factor(level, sign))
         case "Color":
-            return tv.adjust_saturation(images, 1 + 0.9 * share)
-        case "Contrast":
-            return tv.adjust_contrast(images, 1 + 0.9 * share)
-        case "Sharpness":
-            return tv.adjust_sharpness(images, 1 + 0.9 * share)
+            return tv.adjust_saturation(images, _factor(level, sign))
         case "Posterize":
-            return tv.posterize(images, 8 - round(4 * level / 9))
+            return tv.posterize(images, _bits(level))
         case "Solarize":
-            return tv.solarize(images, 256 - 256 * level / 9)
-        case "AutoContrast":
-            return tv.autocontrast(images)
-        case "Equalize":
-            return tv.equalize(images)
-        case "Invert":
-            return tv.invert(images)
+            return tv.solarize(images, _threshold(level))
+        case "AutoContrast" | "Equalize" | "Invert":
+            return getattr(tv, name.lower())(images)
     raise ValueError(f"AutoAugment's operation {name!r} is not known here")
 
 

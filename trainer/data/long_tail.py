@@ -13,7 +13,7 @@ from datasets import Dataset
 
 from ..errors import DataError
 from .labels import class_counts, class_names, label_values
-from .published_order import in_published_order
+from .published_order import original_order
 
 
 def long_tailed_counts(
@@ -80,7 +80,7 @@ def make_long_tailed(
 
     As in LDAM-DRW (Cao et al. 2019), numpy's legacy generator is seeded once; then, class by class in label order, the
     rows of the class are shuffled and the first n_i kept. CIFAR-10's five blocks of rows are put into their original
-    order before, in whatever order a copy has them (`in_published_order`).
+    order before, in whatever order a copy has them (`original_order`).
 
     Args:
         dataset: any labelled `datasets.Dataset`; no image is decoded and no row is copied.
@@ -94,14 +94,15 @@ def make_long_tailed(
         The kept rows, class after class in label order. Labels and class names stay as they are.
 
     Raises:
-        ValueError, DataError: as `long_tailed_counts`, `label_values` and `in_published_order`.
+        ValueError, DataError: as `long_tailed_counts`, `label_values` and `original_order`.
     """
     labels = label_values(dataset, label_column)
     available = class_counts(dataset, label_column)
     names = class_names(dataset, len(available), label_column)
     counts = long_tailed_counts(available, rho, profile, max_per_class, names)
-    dataset = in_published_order(dataset, labels, names, seed)
-    labels = label_values(dataset, label_column)
+    order = original_order(labels, names, seed)
+    if order is not None:
+        dataset, labels = dataset.select(order), labels[order]
     rows_by_class = np.split(np.argsort(labels, kind="stable"), np.cumsum(available)[:-1])
     generator = np.random.RandomState(seed)  # the legacy stream is what the published subsets were drawn from
     kept = []

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from datasets import Dataset
 
 from ..errors import DataError
 
@@ -57,14 +56,16 @@ PUBLISHED = (
 )
 
 
-def in_published_order(dataset: Dataset, labels: np.ndarray, names: Sequence[str], seed: int) -> Dataset:
-    """A data set whose published subsets are known, with its rows in the original order; any other as it is.
+def original_order(labels: np.ndarray, names: Sequence[str], seed: int) -> np.ndarray | None:
+    """The rows of a data set whose published subsets are known, in their original order.
 
     Args:
-        dataset: any `datasets.Dataset`; no image is decoded and no row is copied.
         labels: (N,) class of each row.
         names: (C,) class names.
         seed: of the draw that follows; 0 is the published one.
+
+    Returns:
+        (N,) row numbers; None for rows that are in their original order, and for any other data set.
 
     Raises:
         DataError: it is CIFAR-10 or CIFAR-100 by its classes, in an order that is not known, and the seed is 0.
@@ -76,13 +77,13 @@ def in_published_order(dataset: Dataset, labels: np.ndarray, names: Sequence[str
         parts = np.split(np.arange(ROWS), len(published.blocks))
         found = [hashlib.sha256(labels[rows].astype(np.uint8).tobytes()).hexdigest() for rows in parts]
         if found == list(published.blocks):
-            return dataset
+            return None
         if sorted(found) == sorted(published.blocks):
-            return dataset.select(np.concatenate([parts[found.index(block)] for block in published.blocks]))
+            return np.concatenate([parts[found.index(block)] for block in published.blocks])
         if seed == 0 and (names[0], names[-1]) == (published.first, published.last):
             raise DataError(
                 f"these are the {ROWS} training images of {published.name} in an order that is not known, so seed 0 "
                 "would not keep the published subset; take a copy in its original order, or --split_seed 1 for a "
                 "subset of your own"
             )
-    return dataset
+    return None

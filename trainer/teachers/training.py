@@ -80,7 +80,7 @@ def train_teacher(
         **recipe_facts(args),
         "class_counts": counts.tolist(),
         "wall_seconds": round(seconds, 1),
-        "images_per_second": round(trainer.images_per_second(seconds, checkpoint), 1),
+        "images_per_second": round(trainer.images_per_second(seconds), 1),
         **(facts or {}),
     }
     if args.should_save:
