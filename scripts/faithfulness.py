@@ -15,20 +15,22 @@ from pathlib import Path
 import numpy as np
 import timm
 import torch
-from command_line import RECIPES, RecipeParser
 from datasets import Image, disable_progress_bars, load_dataset
-from processes import RESULTS, write_results
 from torchvision.transforms.functional import to_pil_image
 
 from modeling_deit_lt import DeiTLTConfig, DeiTLTModel
-from trainer.arguments import DataArguments, DistillationArguments, ModelArguments, TeacherArguments
+from trainer.arguments import DistillationArguments
 from trainer.augmentation import TrainingSampler
 from trainer.augmentation.autoaugment import apply_to_image, apply_to_stack
 from trainer.data import long_tailed_counts, make_long_tailed
 from trainer.reweighting import effective_number_weights
+from trainer.run import student_recipe, teacher_recipe
+from trainer.run.files import write_json
 from trainer.teachers import PaCo, TeacherTrainer
+from trainer.teachers.arguments import TeacherArguments
 from trainer.teachers.cosine import CosineClassifier
 
+SCRIPTS = Path(__file__).parent
 BATCH = 128  # images of a micro-batch in all published CIFAR runs
 ARCHIVE = (3, 2, 1, 4, 0)  # CIFAR-10's blocks in the order of the archive's members, as a copy on the Hub has them
 TWO_RANKS = "rule and random numbers of the official sampler on two ranks"
@@ -55,7 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cifar10", help="CIFAR-10, a folder or a Hub id; without it its subset is not looked at")
     parser.add_argument("--cifar100", help="CIFAR-100, likewise")
-    parser.add_argument("--results", type=Path, default=RESULTS / "faithfulness.json", help="result file")
+    parser.add_argument("--results", type=Path, default=SCRIPTS / "results" / "faithfulness.json", help="result file")
     args = parser.parse_args()
     disable_progress_bars()
     torch.manual_seed(0)
@@ -65,7 +67,7 @@ def main() -> None:
     if args.cifar100:
         figures += subsets("CIFAR-100", args.cifar100, "img", "fine_label", 10_847, (0,))
     print(table(figures))
-    write_results(args.results, {"figures": [{**asdict(figure), "equal": figure.equal} for figure in figures]})
+    write_json(args.results, {"figures": [{**asdict(figure), "equal": figure.equal} for figure in figures]})
     sys.exit(0 if all(figure.equal for figure in figures) else 1)
 
 
@@ -133,11 +135,11 @@ def steps() -> list[Figure]:
         )
         for recipe, expected, origin in rows:
             args = settings(recipe)
-            sampler = TrainingSampler.for_run(args, images, getattr(args, "repeats", 1))
+            sampler = TrainingSampler.for_run(args, images)
             measured = -(-len(sampler) // args.global_batch_size)
             figures.append(Figure(f"{recipe}: optimiser steps an epoch", expected, origin, measured))
     with tempfile.TemporaryDirectory() as folder:  # a trainer makes its output folder
-        args = settings("teachers/cifar100_resnet32_paco", "--eval_strategy=no", f"--output_dir={folder}")
+        args = settings("teachers/cifar100_resnet32_paco", eval_strategy="no", output_dir=folder)
         trainer = TeacherTrainer(timm.create_model("resnet8_cifar"), args, [1] * 10)
         trainer.create_optimizer()
         rate = trainer.create_scheduler(num_training_steps=84 * 400).lr_lambdas[0]
@@ -147,13 +149,10 @@ def steps() -> list[Figure]:
     return figures
 
 
-def settings(recipe: str, *flags: str) -> DistillationArguments | TeacherArguments:
+def settings(recipe: str, **given) -> DistillationArguments | TeacherArguments:
     """The training arguments of a shipped recipe, on the CPU."""
-    kinds = (ModelArguments, DataArguments, DistillationArguments)
-    if recipe.startswith("teachers/"):
-        kinds = (DataArguments, TeacherArguments)
-    words = [str(RECIPES / f"{recipe}.yaml"), "--use_cpu=true", "--bf16=false", *flags]
-    return RecipeParser(kinds, "").parse(words)[-1]
+    read = teacher_recipe if recipe.startswith("teachers/") else student_recipe
+    return read(SCRIPTS / "recipes" / f"{recipe}.yaml", {"use_cpu": True, "bf16": False, **given}).training
 
 
 def weights() -> list[Figure]:

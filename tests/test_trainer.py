@@ -20,7 +20,7 @@ from helpers import (
 )
 from transformers import Trainer, TrainingArguments
 
-from trainer.augmentation import BatchMixing, EvaluationImages, TrainingImages, image_processor
+from trainer.augmentation import BatchMixing, EvaluationImages, ImageKey, TrainingImages, image_processor
 from trainer.errors import DataError, RunError
 from trainer.reweighting import effective_number_weights
 from trainer.teachers import Teacher
@@ -31,7 +31,7 @@ NEUTRAL = {"mixing_probability": 0.0, "label_smoothing": 0.0, "repeats": 1, "ema
 
 def test_neutral_without_a_teacher_it_is_transformers_trainer(tmp_path):
     """Same weights, order and rates: one-hot labels instead of indices leave rounding errors of float32 only."""
-    images = [training_images()[(row, 0, row)] for row in range(16)]
+    images = [training_images()[ImageKey(row, 0, row)] for row in range(16)]
     shared = {
         "num_train_epochs": 2,
         "per_device_train_batch_size": 4,
@@ -167,7 +167,7 @@ def test_drw_weighs_the_dist_loss_and_stops_mixing(tmp_path, drw_mixing):
     args = arguments(tmp_path, drw_start_epoch=1, drw_mixing=drw_mixing)
     model = tiny_student().train()
     trainer = DeiTLTTrainer(model, args, teacher(), train_dataset=training_images())
-    batch = trainer.data_collator([training_images()[(row, 0, row)] for row in range(0, 16, 2)])
+    batch = trainer.data_collator([training_images()[ImageKey(row, 0, row)] for row in range(0, 16, 2)])
     for epoch in (0.75, 1.0):
         trainer.state.epoch = epoch
         loss = step_loss(trainer, {k: v.clone() for k, v in batch.items()})
@@ -223,7 +223,7 @@ def test_student_and_teacher_see_the_same_mixed_images(tmp_path):
     trainer = DeiTLTTrainer(
         model, arguments(tmp_path), Teacher(Spy(), None, (0.5,) * 3, (0.5,) * 3), train_dataset=training_images()
     )
-    batch = trainer.data_collator([training_images()[(row, 0, row)] for row in range(8)])
+    batch = trainer.data_collator([training_images()[ImageKey(row, 0, row)] for row in range(8)])
     before = batch["pixel_values"].clone()
     step_loss(trainer, batch)
     assert torch.equal(seen["student"], seen["teacher"])
@@ -239,7 +239,7 @@ def test_no_step_waits_for_the_host(tmp_path, settings):
     trainer.create_optimizer()
     trainer.state.epoch, trainer.current_gradient_accumulation_steps = 1.0, 2
     images = training_images()
-    batches = [trainer.data_collator([images[(row, 0, row)] for row in range(i, 16, 2)]) for i in (0, 1)]
+    batches = [trainer.data_collator([images[ImageKey(row, 0, row)] for row in range(i, 16, 2)]) for i in (0, 1)]
     with NoWaiting():
         for batch in trainer.get_batch_samples(iter(batches), 2, trainer.args.device)[0]:
             trainer.training_step(trainer.model, batch)
@@ -287,7 +287,7 @@ def test_without_a_teacher_drw_weighs_the_ground_truth(tmp_path):
     model = tiny_student().train()
     trainer = DeiTLTTrainer(model, arguments(tmp_path, drw_start_epoch=1), train_dataset=training_images())
     trainer.state.epoch = 1.0
-    batch = trainer.data_collator([training_images()[(row, 0, row)] for row in range(0, 16, 3)])
+    batch = trainer.data_collator([training_images()[ImageKey(row, 0, row)] for row in range(0, 16, 3)])
     loss = step_loss(trainer, dict(batch))
     outputs, labels = model(batch["pixel_values"]), batch["labels"]
     w = effective_number_weights([8, 5, 3])

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import platform
 from dataclasses import dataclass
 
+import torch
 from transformers import TrainingArguments
 
-from trainer.augmentation import BATCH_TRANSFORMS, TRAIN_TRANSFORMS
+from trainer.augmentation import TRAIN_TRANSFORMS
 from trainer.settings import check_ranges, setting
+
+OUR_SCHEDULE = "cosine_warmup_with_min_lr"
 
 
 @dataclass
@@ -26,6 +31,10 @@ class ModelArguments:
     drop_path_rate: float = setting(0.1, "Stochastic depth of the last layer; earlier layers have linearly less.")
     fusion_weight: float = setting(0.5, "Share of the CLS expert in the mean of both experts' logits.")
     attn_implementation: str = setting("sdpa", "Attention: sdpa, eager or flash_attention_2.")
+
+    def __post_init__(self):
+        sizes = ("image_size", "patch_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
+        check_ranges(self, dict.fromkeys((*sizes, "intermediate_size"), "[1, inf)"))
 
 
 @dataclass
@@ -48,8 +57,9 @@ class DataArguments:
         [],
         "Head/mid/tail: two ranks by training count (such as 3 7), or cifar10_lt, cifar100_lt, imagenet_lt, "
         "inaturalist2018 for the paper's; not given: thirds of the rank order.",
+        decides=False,
     )
-    check_images: bool = setting(True, "Decode every image once before training.")
+    check_images: bool = setting(True, "Decode every image once before training.", decides=False)
 
     def __post_init__(self):
         if len(self.group_boundaries) not in (0, 1, 2):
@@ -76,23 +86,30 @@ class RunArguments(TrainingArguments):
       next log whose loss is not finite.
     - `max_grad_norm` 0: neither the paper nor its teachers' recipes clip gradients.
     - `seed` 0, `save_steps`, `eval_steps` and `logging_steps` a share of the run, `save_total_limit` 2.
+
+    What follows from the settings is a property; no setting is changed, so `dataclasses.replace` gives another run.
     """
 
     _argument_group_name = "Training (transformers.TrainingArguments and ours)"
 
-    output_dir: str | None = setting(None, "Folder of the results; runs/<recipe> if not given.")
+    output_dir: str | None = setting(None, "Folder of the results; runs/<recipe> if not given.", decides=False)
     seed: int = setting(0, "Seed of initialisation, order, augmentation and mixing.")
-    remove_unused_columns: bool = setting(False, "Must stay off: images are transformed when they are read.")
-    logging_nan_inf_filter: bool = setting(False, "Hide non-finite losses; costs a synchronisation per step.")
+    remove_unused_columns: bool = setting(
+        False, "Must stay off: images are transformed when they are read.", decides=False
+    )
+    logging_nan_inf_filter: bool = setting(
+        False, "Hide non-finite losses; costs a synchronisation per step.", decides=False
+    )
+    label_names: list[str] | None = setting(["labels"], "Must stay: a teacher's forward has no labels.", decides=False)
     max_grad_norm: float = setting(0.0, "Gradient clipping; 0 for none.")
-    save_steps: float = setting(0.05, "Steps between checkpoints; below 1, a share of the run.")
-    eval_steps: float | None = setting(0.05, "Steps between evaluations; below 1, a share of the run.")
-    logging_steps: float = setting(0.02, "Steps between logs; below 1, a share of the run.")
-    save_total_limit: int | None = setting(2, "Checkpoints that are kept.")
-    ddp_find_unused_parameters: bool | None = setting(False, "No parameter goes unused.")
+    save_steps: float = setting(0.05, "Steps between checkpoints; below 1, a share of the run.", decides=False)
+    eval_steps: float | None = setting(0.05, "Steps between evaluations; below 1, a share of the run.", decides=False)
+    logging_steps: float = setting(0.02, "Steps between logs; below 1, a share of the run.", decides=False)
+    save_total_limit: int | None = setting(2, "Checkpoints that are kept.", decides=False)
+    ddp_find_unused_parameters: bool | None = setting(False, "No parameter goes unused.", decides=False)
     train_transform: str = setting("paper", "Training transform.", choices=list(TRAIN_TRANSFORMS))
     crop_ratio: float = setting(0.875, "Share of the short side that evaluation keeps (224 of 256: the paper's).")
-    drw_start_epoch: int | None = setting(None, "First epoch of DRW, 0-based; not given, or num_train_epochs: never.")
+    drw_start_epoch: int | None = setting(None, "First epoch of DRW, 0-based; not given, or none: never.")
     drop_partial_batches: bool = setting(
         False,
         "Leave out of an epoch what does not fill the last batch of all ranks (with repeats, the last two), as PaCo.",
@@ -102,32 +119,55 @@ class RunArguments(TrainingArguments):
 
     def __post_init__(self):
         check_ranges(self, {"num_train_epochs": "(0, inf)", "crop_ratio": "(0, 1]", "drw_beta": "[0, 1)"})
-        check_ranges(self, {"seed": "[0, inf)", "warmup_epochs": "[0, inf)"})
-        if self.max_steps > 0:
-            raise ValueError("max_steps is not used here; set num_train_epochs, which the schedule and DRW follow")
+        check_ranges(self, {"seed": f"[0, {2**32})", "warmup_epochs": "[0, inf)"})
+        check_ranges(self, {"dataloader_num_workers": "[0, inf)"})
+        batches = ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps")
+        check_ranges(self, dict.fromkeys(batches, "[1, inf)"))
+        self._refuse_what_has_no_use()
         if self.warmup_epochs >= self.num_train_epochs:
             raise ValueError(
                 f"warmup_epochs {self.warmup_epochs:g} must be fewer than num_train_epochs {self.num_train_epochs:g}"
             )
-        if self.warmup_steps:
-            raise ValueError("warmup_steps is not used here; set warmup_epochs")
-        self.warmup_steps = self.warmup_epochs / self.num_train_epochs
-        self.label_names = ["labels"]  # a teacher's forward does not name them, so Trainer cannot guess
+        if self.drw_start_epoch is not None and not 0 <= self.drw_start_epoch < self.num_train_epochs:
+            raise ValueError(
+                f"drw_start_epoch {self.drw_start_epoch} lies outside the {self.num_train_epochs:g} epochs of the "
+                "run; for no DRW leave it out, or set it to none"
+            )
         super().__post_init__()
+        self._set_loader_switches()
+
+    def _refuse_what_has_no_use(self) -> None:
+        instead = {
+            "max_steps": "num_train_epochs, which the schedule and DRW follow",
+            "warmup_steps": "warmup_epochs",
+            "label_smoothing_factor": "label_smoothing, which mixing applies",
+            "dataloader_drop_last": "drop_partial_batches, since it would leave out test images too",
+        }
+        for name, other in instead.items():
+            if getattr(self, name) not in (0, -1, False):
+                raise ValueError(f"{name} is not used here; set {other}")
+        if self.prediction_loss_only:
+            raise ValueError("prediction_loss_only would leave nothing to report; leave it out")
+
+    def _set_loader_switches(self) -> None:
+        """Trainer reads these from the arguments only; whatever they were, they follow from device and workers."""
+        self.dataloader_persistent_workers = self.dataloader_num_workers > 0  # a new start costs more than an epoch
         self.dataloader_pin_memory = self.dataloader_pin_memory and self.device.type == "cuda"
         # A copy that blocks would wait for the step before it.
         self.accelerator_config.non_blocking = self.dataloader_pin_memory
         self._n_gpu = min(self._n_gpu, 1)  # one process drives one GPU; several GPUs are for accelerate launch
-        if self.dataloader_drop_last:
-            raise ValueError("dataloader_drop_last would leave out test images too; set drop_partial_batches")
-        if self.label_smoothing_factor:
-            raise ValueError("label_smoothing_factor is not used here; set label_smoothing, which mixing applies")
-        if self.drw_start_epoch is not None and not 0 <= self.drw_start_epoch <= self.num_train_epochs:
-            raise ValueError(
-                f"drw_start_epoch {self.drw_start_epoch} lies outside the {self.num_train_epochs:g} epochs of the run"
-            )
-        if self.dataloader_num_workers:
-            self.dataloader_persistent_workers = True  # starting them anew costs more than a small epoch
+
+    @property
+    def inherited_that_decide(self) -> tuple[str, ...]:
+        """Settings of TrainingArguments, not declared anew here, that decide what is learned."""
+        return (
+            *("per_device_train_batch_size", "gradient_accumulation_steps", "bf16", "fp16", "tf32", "torch_compile"),
+            *("optim", "optim_args", "adam_beta1", "adam_beta2", "adam_epsilon", "lr_scheduler_kwargs"),
+        )
+
+    def get_warmup_steps(self, num_training_steps: int) -> int:
+        """Optimiser steps of the warm-up, of which Trainer's schedules ask their arguments."""
+        return math.ceil(num_training_steps * (self.warmup_epochs / self.num_train_epochs))
 
     def in_drw(self, epoch: float | None) -> bool:
         """Whether an epoch (a fraction counts as begun) lies in the deferred re-weighting stage."""
@@ -138,19 +178,28 @@ class RunArguments(TrainingArguments):
         """Images per optimiser step over all ranks and accumulation steps."""
         return self.train_batch_size * self.gradient_accumulation_steps * self.world_size
 
+    @property
+    def device_in_words(self) -> str:
+        """The hardware that a figure is measured on."""
+        if self.device.type == "cuda":
+            return f"{self.world_size} x {torch.cuda.get_device_name(self.device)}"
+        return f"{self.device.type}, {platform.machine()}, {torch.get_num_threads()} threads"
+
 
 @dataclass
 class DistillationArguments(RunArguments):
     """The student's training: DeiT-LT's settings as defaults (CVPR 2024, arXiv 2404.02900, and its official code)."""
 
     num_train_epochs: float = setting(1200, "Epochs.")
-    learning_rate: float | None = setting(None, "Follows from base_learning_rate and the global batch; not settable.")
+    learning_rate: float | None = setting(
+        None, "Not settable: it follows from base_learning_rate and the global batch.", decides=False
+    )
     base_learning_rate: float = setting(5e-4, "Learning rate per 512 images of the global batch.")
     paper_learning_rate_rule: bool = setting(False, "Leave accumulation out of the global batch, as the paper's code.")
     min_learning_rate: float = setting(1e-5, "Floor of the cosine; not scaled.")
     warmup_learning_rate: float = setting(1e-6, "Learning rate at the start of the warm-up; not scaled.")
     weight_decay: float = setting(0.05, "AdamW's; none on tokens, position embeddings, biases and norms.")
-    lr_scheduler_type: str = setting("cosine_warmup_with_min_lr", "Cosine with warm-up and floor.")
+    lr_scheduler_type: str = setting(OUR_SCHEDULE, "Cosine with warm-up and floor.")
     alpha: float = setting(0.5, "Share of the DIST loss.")
     distillation_type: str = setting("hard", "What the DIST expert learns of the teacher.", choices=["hard", "soft"])
     temperature: float = setting(1.0, "Temperature of soft distillation.")
@@ -174,9 +223,11 @@ class DistillationArguments(RunArguments):
         choices=["last", "validation", "paper"],
     )
     teacher: str | None = setting(
-        None, "A teacher recipe (.yaml, trained first or reused), a folder, a timm name, a Hub classifier, or none."
+        None,
+        "A teacher recipe (.yaml, trained first or reused), a folder, a timm name, a Hub classifier, or none.",
+        decides=False,
     )
-    teacher_output_dir: str | None = setting(None, "Folder of a teacher trained from its recipe.")
+    teacher_output_dir: str | None = setting(None, "Folder of a teacher trained from its recipe.", decides=False)
     teacher_image_size: int | None = setting(None, "Side of the teacher's input; its own if not given.")
     teacher_normalization: str = setting(
         "student",
@@ -187,11 +238,10 @@ class DistillationArguments(RunArguments):
         None,
         "Text file with the class of each of the teacher's outputs, one a line, where its folder does not say or "
         "says otherwise.",
+        decides=False,
     )
 
     def __post_init__(self):
-        if self.teacher is not None and self.teacher.lower() == "none":
-            self.teacher = None
         check_ranges(self, {"base_learning_rate": "(0, inf)", "alpha": "[0, 1]", "temperature": "(0, inf)"})
         check_ranges(self, {"label_smoothing": "[0, 1)", "mixing_probability": "[0, 1]", "ema_decay": "[0, 1)"})
         check_ranges(self, {"mixup_alpha": "[0, inf)", "cutmix_alpha": "[0, inf)", "repeats": "[1, inf)"})
@@ -201,99 +251,36 @@ class DistillationArguments(RunArguments):
             )
         if self.learning_rate is not None:
             raise ValueError("a student's learning_rate follows from the global batch; set base_learning_rate")
-        if self.model_selection == "last" and self.eval_strategy != "no":
-            raise ValueError("evaluation during training needs images: set model_selection to validation or paper")
+        if self.lr_scheduler_kwargs and self.lr_scheduler_type == OUR_SCHEDULE:
+            raise ValueError(f"{OUR_SCHEDULE} has min_learning_rate and warmup_learning_rate, no lr_scheduler_kwargs")
+        if self.eval_strategy != "no":
+            raise ValueError("eval_strategy is not used here; set model_selection, which evaluates at each checkpoint")
         if self.model_selection != "last" and self.save_strategy == "no":
             raise ValueError(f"model_selection {self.model_selection} chooses among checkpoints: set save_strategy")
-        if self.model_selection != "last":
-            self.eval_strategy = self.save_strategy
-            self.eval_steps = self.save_steps
-            # On a long-tailed split plain accuracy prefers weights from before DRW, which know no tail class.
-            self.metric_for_best_model = (
-                "mean_accuracy" if self.model_selection == "paper" else "mean_balanced_accuracy"
-            )
-            self.greater_is_better = True
         super().__post_init__()
+
+    @property
+    def selection_metric(self) -> str | None:
+        """What `model_selection` compares checkpoints by; None for the last one.
+
+        On a long-tailed split plain accuracy prefers weights from before DRW, which know no tail class.
+        """
+        metrics = {"last": None, "validation": "mean_balanced_accuracy", "paper": "mean_accuracy"}
+        return metrics[self.model_selection]
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """The learning rate after the warm-up, in proportion to the images of an optimiser step."""
         accumulation = 1 if self.paper_learning_rate_rule else self.gradient_accumulation_steps
-        self.learning_rate = self.base_learning_rate * self.train_batch_size * accumulation * self.world_size / 512
-        if self.lr_scheduler_type == "cosine_warmup_with_min_lr":
-            self.lr_scheduler_kwargs = {
-                "min_lr": min(self.min_learning_rate, self.learning_rate),
-                "warmup_lr_rate": min(self.warmup_learning_rate / self.learning_rate, 1.0),
-            }
+        return self.base_learning_rate * self.train_batch_size * accumulation * self.world_size / 512
 
-
-@dataclass
-class TeacherArguments(RunArguments):
-    """The teacher's training: LDAM-DRW's settings for CIFAR as defaults (Cao et al., NeurIPS 2019)."""
-
-    num_train_epochs: float = setting(200, "Epochs.")
-    architecture: str = setting("resnet32_cifar", "A timm model name; resnet8/20/32/56_cifar are ours.")
-    image_size: int = setting(32, "Side of the teacher's input in pixels.")
-    loss: str = setting(
-        "ldam",
-        "Loss: cross_entropy, ldam (trains a cosine classifier) or paco (two views of each image, a momentum "
-        "encoder and a queue).",
-        choices=["cross_entropy", "ldam", "paco"],
-    )
-    max_margin: float = setting(0.5, "LDAM margin of the smallest class.")
-    sam_rho: list[float] = setting(
-        [], "Radius of SAM's ascent step: one number, or one for each stretch of sam_milestones; none or 0: no SAM."
-    )
-    sam_milestones: list[int] = setting([], "Epochs (0-based) at which the next sam_rho begins.")
-    learning_rate: float = setting(0.1, "Learning rate of SGD, not scaled with the batch.")
-    momentum: float = setting(0.9, "Momentum of SGD.")
-    weight_decay: float = setting(2e-4, "Weight decay of SGD, on every parameter.")
-    lr_milestones: list[int] = setting([], "Epochs from which the rate is times lr_decay; none: a cosine to 0.")
-    lr_decay: float = setting(0.01, "Factor at each milestone.")
-    lr_scheduler_type: str = setting("cosine", "Schedule where there are no milestones.")
-    train_transform: str = setting("crop_flip", "Training transform.", choices=list(TRAIN_TRANSFORMS))
-    second_transform: str = setting("simclr", "Transform of PaCo's second view.", choices=list(TRAIN_TRANSFORMS))
-    images_on_device: bool = setting(
-        False, "Keep training and test images on the device and augment there; for small images, some transforms."
-    )
-    crop_ratio: float = setting(1.0, "Share of the short side that evaluation keeps.")
-    paco_alpha: float = setting(0.01, "Weight of PaCo's positives of the same class; its class centre has paco_beta.")
-    paco_beta: float = setting(1.0, "Weight of PaCo's positive that is the class centre.")
-    paco_temperature: float = setting(0.05, "Temperature of PaCo's features.")
-    paco_dim: int = setting(32, "Features that PaCo compares.")
-    paco_queue: int = setting(1024, "Keys that PaCo remembers.")
-    paco_momentum: float = setting(0.999, "Momentum of PaCo's key encoder.")
-
-    def __post_init__(self):
-        check_ranges(self, {"max_margin": "[0, inf)", "learning_rate": "(0, inf)", "momentum": "[0, 1)"})
-        check_ranges(self, {"lr_decay": "(0, 1]", "weight_decay": "[0, inf)"})
-        check_ranges(self, {"paco_alpha": "[0, inf)", "paco_beta": "(0, inf)", "paco_temperature": "(0, inf)"})
-        check_ranges(self, {"paco_dim": "[1, inf)", "paco_queue": "[1, inf)", "paco_momentum": "[0, 1)"})
-        fits = len(self.sam_rho) == len(self.sam_milestones) + 1 or not (self.sam_rho or self.sam_milestones)
-        if not fits or not all(0 <= rho < float("inf") for rho in self.sam_rho):
-            raise ValueError(
-                f"sam_rho takes one number, at least 0, or one more than there are sam_milestones; got {self.sam_rho} "
-                f"for the milestones {self.sam_milestones}"
-            )
-        for name in ("sam_milestones", "lr_milestones"):
-            epochs = getattr(self, name)
-            if epochs != sorted(epochs) or any(not 0 < epoch < self.num_train_epochs for epoch in epochs):
-                raise ValueError(
-                    f"{name} must rise and lie inside the {self.num_train_epochs:g} epochs of the run, got {epochs}"
-                )
-        if self.loss == "paco" and self.drw_start_epoch not in (None, self.num_train_epochs):
-            raise ValueError("paco balances classes by its prior, not by DRW; leave drw_start_epoch out")
-        if self.images_on_device:
-            views = [self.train_transform, *([self.second_transform] if self.loss == "paco" else [])]
-            missing = [name for name in views if name not in BATCH_TRANSFORMS]
-            if missing:
-                raise ValueError(
-                    f"images_on_device knows the transforms {', '.join(BATCH_TRANSFORMS)}, not {missing[0]}"
-                )
-            # Batches lie on the device already: a worker could not hand them over, nor a loader pin them.
-            self.dataloader_num_workers, self.dataloader_pin_memory = 0, False
-        super().__post_init__()
-        # Its own setting alone: a launcher's precision is meant for the student.
-        self.mixed_precision = "bf16" if self.bf16 else "fp16" if self.fp16 else "no"
-
-    def sam_rho_in(self, epoch: float | None) -> float:
-        """SAM's radius in an epoch (a fraction counts as begun); 0 for plain SGD."""
-        if not self.sam_rho:
-            return 0.0
-        return self.sam_rho[sum((epoch or 0) >= milestone for milestone in self.sam_milestones)]
+    @property
+    def schedule_settings(self) -> dict | None:
+        """What the learning rate's schedule needs to know besides its steps."""
+        if self.lr_scheduler_type != OUR_SCHEDULE:
+            return self.lr_scheduler_kwargs
+        peak = self.peak_learning_rate
+        return {
+            "min_lr": min(self.min_learning_rate, peak),
+            "warmup_lr_rate": min(self.warmup_learning_rate / peak, 1.0),
+        }

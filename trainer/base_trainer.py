@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import math
 
+from torch import nn
+from torch.utils.data import Dataset as TorchDataset
 from transformers import Trainer
 
-from trainer.augmentation import TrainingSampler
+from trainer.arguments import RunArguments
+from trainer.augmentation import TrainingImages, TrainingSampler
+from trainer.augmentation.device_images import DeviceImages
 from trainer.callbacks import HistoryCallback
 from trainer.errors import DataError, RunError
+from trainer.evaluation import expert_report
+from trainer.reweighting import effective_number_weights
 
 
 class BaseTrainer(Trainer):
-    """transformers' Trainer with a history file, no work that nobody asked for, and a stop where the loss is lost.
+    """transformers' Trainer for long-tailed images: their order, class weights, a report by head, mid and tail, a
+    history file, no work that nobody asked for, and a stop where the loss is lost.
 
     Args:
-        kwargs: as for `Trainer`; `args` is a `RunArguments`.
+        model: what is trained.
+        args: `RunArguments`.
+        counts: (C,) training images per class.
+        boundaries: of head/mid/tail in the evaluation, as `head_mid_tail` takes them. Default: thirds.
+        kwargs: as for `Trainer`.
 
     Raises:
         DataError: `drop_partial_batches` leaves no batch, or the training images have an order of their own.
@@ -23,14 +34,19 @@ class BaseTrainer(Trainer):
 
     # A loss here is the mean of its batch: Trainer must divide it by the accumulation steps itself.
     loss_is_scaled_for_ga = False
-    not_finite_advice = "lower learning_rate"
+    # Of each subclass: the names of the model's outputs in the report, and what to change where the loss is lost.
+    experts: tuple[str, ...]
+    not_finite_advice: str
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
+    def __init__(self, model: nn.Module, args: RunArguments, counts, boundaries=None, **kwargs):
+        kwargs.setdefault("compute_metrics", self.expert_metrics)
+        super().__init__(model, args, **kwargs)
         self.model_accepts_loss_kwargs = False
+        self.counts, self.boundaries = counts, boundaries
+        self.class_weights = effective_number_weights(counts, args.drw_beta).to(args.device)
         self.history = HistoryCallback()
         self.add_callback(self.history)
-        asked = self.train_dataset is not None and self.args.drop_partial_batches
+        asked = self.train_dataset is not None and args.drop_partial_batches
         if asked and not isinstance(self._get_train_sampler(), TrainingSampler):
             raise DataError("drop_partial_batches is for TrainingImages; wrap the training data in it")
 
@@ -39,6 +55,18 @@ class BaseTrainer(Trainer):
         super().log(logs, start_time)
         if not math.isfinite(logs.get("loss", 0.0)):
             raise RunError(f"the loss is {logs['loss']} at step {self.state.global_step}; {self.not_finite_advice}")
+
+    def report(self, prediction) -> dict[str, dict]:
+        """The expert report of what `predict` returned or `compute_metrics` was given."""
+        outputs = prediction.predictions if isinstance(prediction.predictions, tuple) else (prediction.predictions,)
+        logits = dict(zip(self.experts, outputs, strict=True))
+        return expert_report(logits, prediction.label_ids, self.counts, self.boundaries)
+
+    def expert_metrics(self, prediction) -> dict[str, float]:
+        """Flat metrics of an evaluation, such as `dist_tail` (`tail` of a teacher); empty groups are left out."""
+        report = self.report(prediction)
+        prefixes = {name: f"{name}_" if len(self.experts) > 1 else "" for name in self.experts}
+        return {f"{p}{k}": v for name, p in prefixes.items() for k, v in report[name].items() if v is not None}
 
     @property
     def images_per_epoch(self) -> int:
@@ -53,6 +81,12 @@ class BaseTrainer(Trainer):
     def floating_point_ops(self, inputs) -> int:
         """Not counted: Trainer's estimate is made for text and is nonsense for images."""
         return 0
+
+    def _get_train_sampler(self, train_dataset: TorchDataset | None = None):
+        dataset = train_dataset if train_dataset is not None else self.train_dataset
+        if not isinstance(dataset, (TrainingImages, DeviceImages)):
+            return super()._get_train_sampler(train_dataset)
+        return TrainingSampler.for_run(self.args, len(dataset))
 
     def _get_grad_norm(self, model, grad_norm=None):
         """The norm that clipping has computed anyway, or none: Trainer would compute it at every step for its log."""

@@ -1,4 +1,4 @@
-"""What rides on Trainer's events: weight averaging and the history file."""
+"""What rides on Trainer's events: weight averaging, the choice of a checkpoint and the history file."""
 
 from __future__ import annotations
 
@@ -59,6 +59,30 @@ class EmaCallback(TrainerCallback):
             yield
         finally:
             model.load_state_dict(own)
+
+
+class SelectionCallback(TrainerCallback):
+    """Evaluates wherever a checkpoint is saved and tells Trainer, which keeps it, at which step the best one was.
+
+    Args:
+        metric: of the evaluation, higher is better.
+    """
+
+    def __init__(self, metric: str):
+        self.metric = f"eval_{metric}"
+
+    def on_step_end(self, args, state, control, **kwargs):
+        """Evaluate before a checkpoint is written."""
+        control.should_evaluate = control.should_save
+
+    on_epoch_end = on_step_end
+
+    def on_evaluate(self, args, state, control, metrics: dict[str, float], **kwargs):
+        """The first of equally good ones is kept; an evaluation that no checkpoint follows does not count."""
+        if not control.should_save:
+            return
+        if state.best_metric is None or metrics[self.metric] > state.best_metric:
+            state.best_metric, state.best_global_step = metrics[self.metric], state.global_step
 
 
 class HistoryCallback(TrainerCallback):

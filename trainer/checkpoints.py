@@ -1,48 +1,106 @@
-"""Reading a student back, and knowing whether what lies there is one."""
+"""Reading a student back, and knowing whether what lies there is one; which checkpoint a run can go on from."""
 
 from __future__ import annotations
 
 import json
+import logging
+import zipfile
 from pathlib import Path
 
-from safetensors import SafetensorError
+import torch
+from safetensors import SafetensorError, safe_open
+from transformers import AutoImageProcessor, BaseImageProcessor
 
 from modeling_deit_lt import DeiTLTForImageClassification
 from trainer.errors import CheckpointError
+
+logger = logging.getLogger(__name__)
+
+STATE = "trainer_state.json"  # Trainer writes it last
+OPTIMIZER = ("optimizer*", "global_step*")  # the latter is DeepSpeed's
 
 
 def load_student(folder: str | Path) -> DeiTLTForImageClassification:
     """A student from a model folder or checkpoint, with every weight from the file.
 
-    Trainer's own loading does not translate the names that a file has (see `modeling_deit_lt`), and `from_pretrained`
-    only warns where weights are missing and leaves them random; neither is good enough for figures that are reported.
+    `from_pretrained` only warns where weights are missing and leaves them random, which is not good enough for figures
+    that are reported or images that are classified.
 
     Raises:
-        CheckpointError: it is no DeiT-LT model, or its weights are incomplete, foreign or unreadable.
+        CheckpointError: it is no DeiT-LT model, or its weights are incomplete, foreign, unreadable or not finite.
     """
+    if not Path(folder, "config.json").is_file():
+        raise CheckpointError(f"{folder} is not a model folder: it has no config.json")
     try:
         model_type = json.loads(Path(folder, "config.json").read_text()).get("model_type")
         if model_type != DeiTLTForImageClassification.config_class.model_type:
             raise CheckpointError(f"{folder} holds a {model_type or 'timm'} model, not a DeiT-LT student")
         model, info = DeiTLTForImageClassification.from_pretrained(folder, output_loading_info=True)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:200]
+    except CheckpointError:
+        raise
+    except Exception as error:  # a damaged file fails in as many ways as there are libraries that read it
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise CheckpointError(f"{folder} cannot be loaded as a DeiT-LT student ({reason})") from error
-    if info["missing_keys"] or info["unexpected_keys"]:
+    if info["missing_keys"] or info["unexpected_keys"] or info["mismatched_keys"]:
         raise CheckpointError(f"{folder} does not hold the weights of a DeiT-LT student; name another folder")
+    broken = next((name for name, weight in model.state_dict().items() if not torch.isfinite(weight).all()), None)
+    if broken is not None:
+        raise CheckpointError(f"{folder} holds weights that are not finite ({broken}); name another folder")
     return model
 
 
-def last_complete_checkpoint(folder: str | Path) -> str | None:
-    """The newest checkpoint of a run that was saved to its end, or None.
+def load_student_and_processor(folder: str | Path) -> tuple[DeiTLTForImageClassification, BaseImageProcessor]:
+    """A model folder's student and its image processor.
 
-    Trainer writes `trainer_state.json` last; a checkpoint without one that parses was cut off while it was saved.
+    Raises:
+        CheckpointError: as `load_student`, or there is no image processor.
     """
+    model = load_student(folder)
+    try:
+        return model, AutoImageProcessor.from_pretrained(folder)
+    except Exception as error:  # as above
+        raise CheckpointError(f"{folder} has no image processor; give a folder written by finetune.py") from error
+
+
+def last_complete_checkpoint(folder: str | Path) -> str | None:
+    """The newest checkpoint of a run that is whole, or None; one that is not is named on the way."""
     found = [path for path in Path(folder).glob("checkpoint-*") if path.name.split("-")[1].isdigit()]
     for path in sorted(found, key=lambda path: int(path.name.split("-")[1]), reverse=True):
         try:
-            json.loads((path / "trainer_state.json").read_text())
-        except (OSError, ValueError):
+            check_checkpoint(path)
+        except CheckpointError as error:
+            logger.warning("%s; passed over", error)
             continue
         return str(path)
     return None
+
+
+def check_checkpoint(folder: str | Path) -> None:
+    """Refuse what a run cannot go on from.
+
+    Raises:
+        CheckpointError: it was cut off while it was saved, or a file of it is missing or damaged.
+    """
+    folder = Path(folder)
+    if not (folder / STATE).is_file():
+        raise CheckpointError(f"{folder} is not a complete checkpoint: it has no {STATE}")
+    if not any(next(folder.glob(pattern), None) for pattern in OPTIMIZER) or not (folder / "scheduler.pt").is_file():
+        raise CheckpointError(f"{folder} is not a complete checkpoint: it has no optimizer or no scheduler.pt")
+    for file in sorted(path for path in folder.iterdir() if path.is_file()):
+        if _is_damaged(file):
+            raise CheckpointError(f"{folder} is not a complete checkpoint: {file.name} is damaged")
+
+
+def _is_damaged(file: Path) -> bool:
+    try:
+        if file.suffix == ".safetensors":
+            with safe_open(file, "pt"):
+                return False
+        if file.suffix in (".pt", ".pth", ".bin"):  # torch's files are zip archives; nothing is unpickled here
+            with zipfile.ZipFile(file) as archive:
+                return archive.testzip() is not None
+        if file.suffix == ".json":
+            json.loads(file.read_text())
+    except (OSError, ValueError, SafetensorError, zipfile.BadZipFile):
+        return True
+    return False

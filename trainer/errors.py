@@ -1,8 +1,12 @@
-"""What a run refuses. Each message is one line: what is wrong, where, what to do. Commands print it, then exit 1."""
+"""What a run refuses. Each message is one line: what is wrong, where, what to do."""
 
 
 class DeiTLTError(Exception):
     """Base of every refusal of this package."""
+
+
+class SettingError(DeiTLTError):
+    """A setting is unknown, or has a value that it cannot have."""
 
 
 class DataError(DeiTLTError):

@@ -3,43 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, fields
+from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCard
 
 from trainer.errors import RunError
 from trainer.evaluation import markdown_table
+from trainer.settings import deciding_settings
 
+TEMPLATE = Path(__file__).with_name("model_card.md")
 SECTIONS = ("data", "results", "settings")
-# Settings that say where and how a run was watched, or that follow from others.
-NOT_LISTED = [
-    "output_dir",
-    "teacher_output_dir",
-    "teacher",
-    "teacher_class_names",
-    "disable_tqdm",
-    "report_to",
-    "debug",
-    "label_names",
-    "dataloader_pin_memory",
-    "dataloader_persistent_workers",
-    "dataloader_num_workers",
-    "per_device_eval_batch_size",
-    "activation_checkpointing",
-    "gradient_checkpointing",
-    "learning_rate",
-    "warmup_steps",
-    "save_strategy",
-]
 
 
-def fill_model_card(template: str, metrics: dict, settings: tuple) -> str:
+def fill_model_card(metrics: dict, settings: tuple, template: str | None = None) -> str:
     """Fill the card template of the project.
 
     Args:
-        template: text of `model_card.md`: front matter, and a line `<!-- run: NAME -->` for each of data, results and
-            settings; the text between it and `<!-- end -->` is replaced.
         metrics: contents of `metrics.json`.
-        settings: the model, data and training arguments; those that differ from their defaults are listed.
+        settings: the model, data and training arguments; of those that decide what is learned, the ones that differ
+            from their defaults are listed.
+        template: front matter, and a line `<!-- run: NAME -->` for each of data, results and settings; the text
+            up to `<!-- end -->` is replaced. Default: the project's model_card.md.
 
     Returns:
         A valid model card with `model-index` metadata.
@@ -47,6 +31,7 @@ def fill_model_card(template: str, metrics: dict, settings: tuple) -> str:
     Raises:
         RunError: the template lacks a place.
     """
+    template = TEMPLATE.read_text() if template is None else template
     chosen = metrics["best"] or metrics["last"]
     texts = {
         "data": _data(metrics, settings[1].dataset),
@@ -107,10 +92,9 @@ def _results(metrics: dict, chosen: dict) -> str:
 def _settings(settings: tuple) -> str:
     lines = []
     for arguments in settings:
+        given = deciding_settings(arguments)
         for entry in fields(arguments):
-            value = getattr(arguments, entry.name)
             default = entry.default_factory() if entry.default_factory is not MISSING else entry.default
-            listed = entry.init and entry.name not in NOT_LISTED
-            if listed and value != default and isinstance(value, (int, float, str, list)):
-                lines.append(f"- `{entry.name}`: {value}")
+            if entry.name in given and given[entry.name] != default and given[entry.name] is not None:
+                lines.append(f"- `{entry.name}`: {given[entry.name]}")
     return "\n".join(lines)

@@ -1,13 +1,21 @@
-"""Fields of the argument classes: their help texts and intervals."""
+"""Fields of the argument classes: their help texts, their intervals, and which of them decide what is learned."""
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import field, fields
+from enum import Enum
 
 
-def setting(default, text: str, **metadata):
-    """A dataclass field with its help text; lists become default factories."""
-    metadata["help"] = text
+def setting(default, text: str, decides: bool = True, **metadata):
+    """A dataclass field with its help text; lists become default factories.
+
+    Args:
+        default: of the field.
+        text: what the setting is, in a sentence.
+        decides: whether what is learned depends on it, rather than where it is written or how it is watched.
+        metadata: what else the field should carry, such as `choices`.
+    """
+    metadata |= {"help": text, "decides": decides}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -24,3 +32,14 @@ def check_ranges(arguments, ranges: dict[str, str]) -> None:
         below = value <= high if interval[-1] == "]" else value < high
         if not (above and below):
             raise ValueError(f"{name} must lie in {interval}, got {value}")
+
+
+def deciding_settings(arguments) -> dict:
+    """The settings of an argument class that decide what is learned, by name, as JSON takes them."""
+    own = [entry.name for entry in fields(arguments) if entry.metadata.get("decides")]
+    names = [*own, *getattr(arguments, "inherited_that_decide", ())]
+    return {name: _plain(getattr(arguments, name)) for name in names}
+
+
+def _plain(value):
+    return value.value if isinstance(value, Enum) else value

@@ -7,19 +7,16 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import Dataset as TorchDataset
+from transformers import get_scheduler
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from modeling_deit_lt import NO_WEIGHT_DECAY
 from trainer.arguments import DistillationArguments
-from trainer.augmentation import BatchMixing, TrainingImages, TrainingSampler
+from trainer.augmentation import BatchMixing
 from trainer.base_trainer import BaseTrainer
-from trainer.callbacks import EmaCallback
-from trainer.checkpoints import load_student
+from trainer.callbacks import EmaCallback, SelectionCallback
 from trainer.errors import CheckpointError, DataError
-from trainer.evaluation import expert_report
 from trainer.losses import DistillationLoss
-from trainer.reweighting import effective_number_weights
 from trainer.teachers import Teacher
 
 EXPERTS = ("mean", "cls", "dist")  # in the order of the model's outputs logits, cls_logits, distillation_logits
@@ -44,6 +41,7 @@ class DeiTLTTrainer(BaseTrainer):
         DataError: the model has no class counts, or as `BaseTrainer`.
     """
 
+    experts = EXPERTS
     not_finite_advice = "lower base_learning_rate, or train in bf16 or float32 rather than fp16"
 
     def __init__(
@@ -57,25 +55,21 @@ class DeiTLTTrainer(BaseTrainer):
         counts = model.config.class_counts
         if counts is None:
             raise DataError("the model has no class counts; set config.class_counts to the training images per class")
-        kwargs.setdefault("compute_metrics", self.expert_metrics)
-        super().__init__(model, args, **kwargs)
-        self.counts = counts
-        self.boundaries = boundaries
+        super().__init__(model, args, counts, boundaries, **kwargs)
         self.teacher = teacher.to(args.device) if teacher is not None else None
         self.mixing = BatchMixing(
             len(counts), args.mixup_alpha, args.cutmix_alpha, args.mixing_probability, args.label_smoothing, args.seed
         )
         loss_args = (args.alpha, args.distillation_type, args.temperature)
         self.distillation_loss = DistillationLoss(*loss_args).to(args.device)
-        weights = effective_number_weights(counts, args.drw_beta)
-        self.drw_loss = DistillationLoss(*loss_args, class_weights=weights).to(args.device)
+        self.drw_loss = DistillationLoss(*loss_args, class_weights=self.class_weights).to(args.device)
         self._parts = torch.zeros(len(LOSS_PARTS), device=args.device)
         self._batches = self._drw_batches = 0
-        # CLS and DIST token after the final LayerNorm, for their cosine; asking for hidden states would copy them all.
-        self._tokens = _keep_tokens(model.deit.layernorm)
         self.ema_callback = EmaCallback(args.ema_decay) if args.ema_decay else None
         if self.ema_callback is not None:
             self.add_callback(self.ema_callback)
+        if args.selection_metric is not None:
+            self.add_callback(SelectionCallback(args.selection_metric))
 
     def get_batch_samples(self, epoch_iterator, num_batches: int, device: torch.device) -> tuple[list, None]:
         """The batches of an optimiser step, mixed and labelled by the teacher before the student sees the first."""
@@ -105,7 +99,7 @@ class DeiTLTTrainer(BaseTrainer):
         loss = criterion(
             outputs.cls_logits, outputs.distillation_logits, labels, teacher_logits, inputs.get("weight_sum")
         )
-        self._add_parts(loss, labels, teacher_logits)
+        self._add_parts(loss, labels, teacher_logits, outputs.tokens)
         return (loss.loss, outputs) if return_outputs else loss.loss
 
     def _teacher_logits(self, images: Tensor) -> Tensor | None:
@@ -115,7 +109,7 @@ class DeiTLTTrainer(BaseTrainer):
             return self.teacher(images)
 
     @torch.no_grad()
-    def _add_parts(self, loss, labels: Tensor, teacher_logits: Tensor | None) -> None:
+    def _add_parts(self, loss, labels: Tensor, teacher_logits: Tensor | None, tokens: Tensor) -> None:
         """Sum what the next log shows on the device; reading it here would make every step wait."""
         hard_labels = labels if labels.ndim == 1 else labels.argmax(-1)
         agreement = hard_labels if teacher_logits is None else teacher_logits.argmax(-1)
@@ -124,7 +118,7 @@ class DeiTLTTrainer(BaseTrainer):
                 loss.cls_loss,
                 loss.dist_loss,
                 (agreement == hard_labels).float().mean(),
-                F.cosine_similarity(*self._tokens["last"].float().unbind(1)).mean(),
+                F.cosine_similarity(*tokens.float().unbind(1)).mean(),
             ]
         )
         self._batches += 1
@@ -142,31 +136,37 @@ class DeiTLTTrainer(BaseTrainer):
             self._batches = self._drw_batches = 0
         super().log(logs, start_time)
 
-    def _get_train_sampler(self, train_dataset: TorchDataset | None = None):
-        dataset = train_dataset if train_dataset is not None else self.train_dataset
-        if not isinstance(dataset, TrainingImages):
-            return super()._get_train_sampler(train_dataset)
-        return TrainingSampler.for_run(self.args, len(dataset), self.args.repeats)
-
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
         """All but tokens, position embeddings, biases and norms (DeiT-LT's AdamW groups)."""
         names = super().get_decay_parameter_names(model)
         return [name for name in names if name.rsplit(".", 1)[-1] not in NO_WEIGHT_DECAY]
 
+    @staticmethod
+    def get_optimizer_cls_and_kwargs(args: DistillationArguments, model: nn.Module | None = None) -> tuple:
+        """Trainer's, with the learning rate that follows from the global batch."""
+        optimizer, settings = BaseTrainer.get_optimizer_cls_and_kwargs(args, model)
+        return optimizer, {**settings, "lr": args.peak_learning_rate}
+
+    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None):
+        """Trainer's, with the floors that follow from the peak learning rate."""
+        if self.lr_scheduler is None:
+            args, warmup = self.args, self.args.get_warmup_steps(num_training_steps)
+            optimizer = optimizer or self.optimizer
+            self.lr_scheduler = get_scheduler(
+                args.lr_scheduler_type, optimizer, warmup, num_training_steps, args.schedule_settings
+            )
+        return self.lr_scheduler
+
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        """Load weights with from_pretrained's translation of names; Trainer's own would leave the encoder as it is."""
+        """Load the weights as Trainer does, and tell the weight average where its own lie."""
         if self.ema_callback is not None:
             self.ema_callback.resume_from = resume_from_checkpoint
-        if self.is_fsdp_enabled:
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-        else:
-            self._load_weights(resume_from_checkpoint, model or self.model)
-
-    def _load_weights(self, folder: str, model: nn.Module) -> None:
         try:
-            model.load_state_dict(load_student(folder).state_dict())
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
         except RuntimeError as error:  # torch's word for shapes that differ
-            raise CheckpointError(f"{folder} does not hold the weights of this model; name another one") from error
+            raise CheckpointError(
+                f"{resume_from_checkpoint} does not hold the weights of this model; name another one"
+            ) from error
 
     def _save(self, output_dir: str | None = None, state_dict=None) -> None:
         """Save, and put the weight average into a checkpoint before Trainer calls that complete."""
@@ -174,50 +174,3 @@ class DeiTLTTrainer(BaseTrainer):
         is_checkpoint = Path(output_dir or "").name.startswith(PREFIX_CHECKPOINT_DIR)
         if self.ema_callback is not None and is_checkpoint and self.args.should_save:
             self.ema_callback.save(output_dir)
-
-    def evaluate_weights(self, test_dataset: TorchDataset) -> tuple[dict[str, dict], dict]:
-        """Test the last weights, their average, and the best by `model_selection`; the model keeps the selected ones.
-
-        Args:
-            test_dataset: evaluation images with labels.
-
-        Returns:
-            The expert report of `last`, `ema` (None without averaging) and `best` (None for `model_selection` "last"),
-            and the selected weights' prediction.
-        """
-        prediction = self.predict(test_dataset)
-        reports = {"last": self.report(prediction), "best": None, "ema": None}
-        if self.ema_callback is not None:
-            with self.ema_callback.applied_to(self.model):
-                reports["ema"] = self.report(self.predict(test_dataset))
-        if self.args.model_selection != "last" and self.state.best_model_checkpoint is not None:
-            self._load_weights(self.state.best_model_checkpoint, self.model)
-            prediction = self.predict(test_dataset)
-            reports["best"] = self.report(prediction)
-        return reports, prediction
-
-    def expert_metrics(self, prediction) -> dict[str, float]:
-        """Flat metrics of an evaluation: `mean_accuracy`, `cls_head`, `dist_tail`, ...; empty groups are left out."""
-        report = self.report(prediction)
-        return {f"{e}_{k}": v for e in EXPERTS for k, v in report[e].items() if v is not None}
-
-    def report(self, prediction) -> dict[str, dict]:
-        """The expert report of what `predict` returned or `compute_metrics` was given."""
-        logits = dict(zip(EXPERTS, prediction.predictions, strict=True))
-        return expert_report(logits, prediction.label_ids, self.counts, self.boundaries)
-
-
-def _keep_tokens(layernorm: nn.Module) -> dict[str, Tensor]:
-    """Keep the CLS and DIST token (B, 2, D) of the latest forward pass under "last".
-
-    The hook is a plain function: a copy of the model, such as the weight average, copies its hooks, and one that was
-    bound to the trainer would copy the trainer with all it holds.
-    """
-    kept = {}
-
-    def hook(module: nn.Module, inputs: tuple, tokens: Tensor) -> None:
-        if module.training:
-            kept["last"] = tokens[:, :2].detach().clone()  # a view would keep all tokens in memory
-
-    layernorm.register_forward_hook(hook)
-    return kept

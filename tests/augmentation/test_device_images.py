@@ -6,9 +6,9 @@ import torch
 from helpers import picture_dataset
 from torch.utils.data import DataLoader
 
-from trainer.arguments import TeacherArguments
-from trainer.augmentation import EvaluationImages, TrainingSampler, image_processor
+from trainer.augmentation import EvaluationImages, ImageKey, TrainingSampler, image_processor
 from trainer.augmentation.device_images import DeviceImages, collate
+from trainer.teachers.arguments import TeacherArguments
 
 CPU = torch.device("cpu")
 
@@ -18,7 +18,7 @@ def images(*transforms, seed=0, counts=(20, 12, 5)):
 
 
 def keys(rows, epoch=0):
-    return [(row, epoch, position) for position, row in enumerate(rows)]
+    return [ImageKey(row, epoch, position) for position, row in enumerate(rows)]
 
 
 def test_a_picture_depends_on_seed_epoch_and_row_alone():

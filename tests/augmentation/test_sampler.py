@@ -46,6 +46,13 @@ def official_batches(sampler, ranks, batch_size):
     return [share[i : i + batch_size] for share in shares for i in range(0, len(share), batch_size)]
 
 
+def settings(batch_size, ranks, repeats):
+    """The arguments of a run that leaves out what does not fill a batch."""
+    return SimpleNamespace(
+        train_batch_size=batch_size, world_size=ranks, repeats=repeats, seed=0, drop_partial_batches=True
+    )
+
+
 # CIFAR-10-LT and CIFAR-100-LT, rho 100, 50 and 10; from 64 to 207 images do not fill a pair of batches.
 OFFICIAL = [12_406, 13_996, 20_431, 10_847, 12_608, 19_573]
 
@@ -53,8 +60,8 @@ OFFICIAL = [12_406, 13_996, 20_431, 10_847, 12_608, 19_573]
 @pytest.mark.parametrize("rows", OFFICIAL)
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_batches_are_those_of_the_official_two_gpus(rows, ranks):
-    args = SimpleNamespace(train_batch_size=128, world_size=ranks, seed=0, drop_partial_batches=True)
-    sampler = TrainingSampler.for_run(args, rows, repeats=3)
+    args = settings(128, ranks, repeats=3)
+    sampler = TrainingSampler.for_run(args, rows)
     assert len(sampler) == rows // 256 * 256  # samples of an epoch in the official code
     ours = [sorted(row for row, *_ in batch) for batch in BatchSampler(sampler, 128, drop_last=False)]
     theirs = [sorted(batch) for batch in official_batches(sampler, 2, 128)]
@@ -115,16 +122,15 @@ def test_nothing_to_draw_is_refused(arguments):
 
 @pytest.mark.parametrize(("repeats", "ranks"), [(3, 1), (1, 2), (3, 2)])
 def test_too_few_images_for_a_whole_batch_are_refused(repeats, ranks):
-    args = SimpleNamespace(train_batch_size=8, world_size=ranks, seed=0, drop_partial_batches=True)
+    args = settings(8, ranks, repeats)
     with pytest.raises(DataError, match="multiples of 16 images, which leaves none of 15"):
-        TrainingSampler.for_run(args, 15, repeats)
-    assert len(TrainingSampler.for_run(args, 16, repeats)) == 16
+        TrainingSampler.for_run(args, 15)
+    assert len(TrainingSampler.for_run(args, 16)) == 16
 
 
 def test_whole_batches_without_repeats():
     for ranks, whole in ((1, 96), (3, 96), (4, 96), (5, 80)):
-        args = SimpleNamespace(train_batch_size=8, world_size=ranks, seed=0, drop_partial_batches=True)
-        sampler = TrainingSampler.for_run(args, 100, repeats=1)
+        sampler = TrainingSampler.for_run(settings(8, ranks, repeats=1), 100)
         assert len(sampler) == len({row for row, *_ in sampler}) == whole
 
 

@@ -8,9 +8,9 @@ import torch
 from helpers import picture_dataset
 from torch import nn
 
-from trainer.arguments import TeacherArguments
 from trainer.augmentation.device_images import collate
 from trainer.teachers import PaCo, PaCoTrainer
+from trainer.teachers.arguments import TeacherArguments
 from trainer.teachers.training import training_images
 
 

@@ -15,9 +15,9 @@ from datasets import DatasetDict
 from helpers import picture_dataset
 from torch import nn
 
-from trainer.arguments import TeacherArguments
 from trainer.losses import PaCoLoss
 from trainer.teachers import PaCoTrainer, load_teacher, train_teacher
+from trainer.teachers.arguments import TeacherArguments
 
 sys.path.insert(0, str(Path(__file__).parent))
 from paco_worker import tiny_paco

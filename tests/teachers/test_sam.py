@@ -5,8 +5,8 @@ import torch
 from pytorch_optimizer import SAM
 from torch import nn
 
-from trainer.arguments import TeacherArguments
 from trainer.teachers import TeacherTrainer
+from trainer.teachers.arguments import TeacherArguments
 from trainer.teachers.sam import ascended
 
 CURVATURES = torch.tensor([1.0, 4.0])

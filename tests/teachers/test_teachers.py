@@ -12,10 +12,10 @@ from PIL import Image as PILImage
 from torch import nn
 from transformers import ResNetConfig, ResNetForImageClassification, ViTImageProcessor
 
-from trainer.arguments import TeacherArguments
 from trainer.augmentation import TrainingImages, train_transform
 from trainer.errors import TeacherError
 from trainer.teachers import Teacher, check_teacher, is_complete, load_teacher, train_teacher
+from trainer.teachers.arguments import TeacherArguments
 from trainer.teachers.cosine import CosineClassifier
 
 

@@ -5,13 +5,13 @@ import torch
 from datasets import DatasetDict
 from helpers import NoWaiting, history, picture_dataset
 
-from trainer.arguments import TeacherArguments
-from trainer.augmentation import EvaluationImages, image_processor
+from trainer.augmentation import EvaluationImages, ImageKey, image_processor
 from trainer.augmentation.device_images import DeviceImages, collate
 from trainer.data import class_counts, load_long_tailed
 from trainer.errors import RunError
 from trainer.evaluation import expert_report
 from trainer.teachers import PaCo, PaCoTrainer, TeacherTrainer, load_teacher, train_teacher
+from trainer.teachers.arguments import TeacherArguments
 from trainer.teachers.training import build_classifier, training_images
 
 LOSSES = {
@@ -119,7 +119,7 @@ def test_no_step_waits_for_the_host(tmp_path, settings):
     trainer = kind(model, args, [20, 8, 4], train_dataset=training_images(args, data), data_collator=collate)
     trainer.create_optimizer()
     trainer.state.epoch, trainer.current_gradient_accumulation_steps = 1.0, 1
-    rows = [(row, 0, row) for row in range(16)]
+    rows = [ImageKey(row, 0, row) for row in range(16)]
     trainer.train_dataset.__getitems__(rows)  # the epoch's augmentation, which is once, not in each step
     with NoWaiting():
         batch = trainer.train_dataset.__getitems__(rows)

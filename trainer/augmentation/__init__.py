@@ -3,7 +3,7 @@
 from trainer.augmentation.batch_transforms import BATCH_TRANSFORMS, augment_batch
 from trainer.augmentation.images import EvaluationImages, TrainingImages
 from trainer.augmentation.mixing import BatchMixing
-from trainer.augmentation.sampler import TrainingSampler
+from trainer.augmentation.sampler import ImageKey, TrainingSampler
 from trainer.augmentation.transforms import TRAIN_TRANSFORMS, image_processor, seeded, train_transform
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "TRAIN_TRANSFORMS",
     "BatchMixing",
     "EvaluationImages",
+    "ImageKey",
     "TrainingImages",
     "TrainingSampler",
     "augment_batch",

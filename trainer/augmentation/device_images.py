@@ -16,6 +16,7 @@ from transformers import default_data_collator
 
 from trainer.augmentation.batch_transforms import augment_batch
 from trainer.augmentation.images import EvaluationImages
+from trainer.augmentation.sampler import ImageKey
 from trainer.augmentation.stacks import to_device
 from trainer.errors import RunError
 
@@ -59,9 +60,9 @@ class DeviceImages(TorchDataset):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitems__(self, keys: Sequence[tuple[int, int, int]]) -> dict[str, Tensor]:
-        self._augment(keys[0][1])
-        rows = to_device(torch.tensor([row for row, _, _ in keys]), self.images.device)
+    def __getitems__(self, keys: Sequence[ImageKey]) -> dict[str, Tensor]:
+        self._augment(keys[0].epoch)
+        rows = to_device(torch.tensor([key.row for key in keys]), self.images.device)
         batch = {view: (images[rows] - self.mean) / self.std for view, images in self.augmented.items()}
         return {**batch, "labels": self.labels[rows]}
 

@@ -10,6 +10,7 @@ from PIL import Image
 from torch.utils.data import Dataset as TorchDataset
 from transformers import BaseImageProcessor
 
+from trainer.augmentation.sampler import ImageKey
 from trainer.augmentation.transforms import reseed, seeded
 
 
@@ -42,15 +43,15 @@ class TrainingImages(TorchDataset):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, key: tuple[int, int, int]) -> dict[str, Any]:
+    def __getitem__(self, key: ImageKey) -> dict[str, Any]:
         return self.__getitems__([key])[0]
 
-    def __getitems__(self, keys: Sequence[tuple[int, int, int]]) -> list[dict[str, Any]]:
-        rows = self.dataset[[row for row, _, _ in keys]]
+    def __getitems__(self, keys: Sequence[ImageKey]) -> list[dict[str, Any]]:
+        rows = self.dataset[[key.row for key in keys]]
         examples = []
         with seeded(self.seed):
-            for (_, epoch, position), image, label in zip(keys, rows["image"], rows["label"], strict=True):
-                reseed(self.seed, epoch, position)
+            for key, image, label in zip(keys, rows["image"], rows["label"], strict=True):
+                reseed(self.seed, key.epoch, key.position)
                 image = image.convert("RGB")
                 examples.append({view: transform(image) for view, transform in self.views.items()} | {"labels": label})
         return examples

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from torch.utils.data import Sampler
 
 from trainer.errors import DataError
+
+
+class ImageKey(NamedTuple):
+    """What is asked of the training images: a row, and what its augmentation is drawn from together with the seed."""
+
+    row: int
+    epoch: int
+    position: int  # in the epoch
 
 
 class TrainingSampler(Sampler):
@@ -32,8 +41,8 @@ class TrainingSampler(Sampler):
             the official code's 256.
 
     Yields:
-        (row, epoch, position in the epoch), the key that `TrainingImages` draws its augmentation from. The position is
-        the one before dealing, so that the augmentation does not depend on the batch size.
+        `ImageKey`s. Their position is the one before dealing, so that the augmentation does not depend on the batch
+        size.
 
     Raises:
         ValueError: no row, no repeat, no image in a batch or a multiple below 1.
@@ -53,27 +62,26 @@ class TrainingSampler(Sampler):
         self.epoch = 0
 
     @classmethod
-    def for_run(cls, args, num_rows: int, repeats: int) -> TrainingSampler:
+    def for_run(cls, args, num_rows: int) -> TrainingSampler:
         """The order of a run's images; with `drop_partial_batches` whole batches, with repeats whole pairs of them.
 
         On one rank a pair takes two batches; the batch of two ranks, or of any even number, holds whole pairs.
 
         Args:
-            args: `RunArguments`.
+            args: `RunArguments` with `repeats`, views of an image per draw.
             num_rows: N.
-            repeats: views of an image per draw.
 
         Raises:
             DataError: no whole batch, or pair of them, is there.
         """
         batch_size = args.train_batch_size * args.world_size
-        whole = max(batch_size, 2 * args.train_batch_size) if repeats > 1 else batch_size
+        whole = max(batch_size, 2 * args.train_batch_size) if args.repeats > 1 else batch_size
         if args.drop_partial_batches and num_rows < whole:
             raise DataError(
                 f"drop_partial_batches keeps multiples of {whole} images, which leaves none of {num_rows} training "
                 "images; lower the batch size or unset it"
             )
-        return cls(num_rows, batch_size, repeats, args.seed, whole if args.drop_partial_batches else 1)
+        return cls(num_rows, batch_size, args.repeats, args.seed, whole if args.drop_partial_batches else 1)
 
     def set_epoch(self, epoch: int) -> None:
         """Move to an epoch (0-based); Trainer calls it through the data loader."""
@@ -82,10 +90,10 @@ class TrainingSampler(Sampler):
     def __len__(self) -> int:
         return self.num_rows // self.multiple_of * self.multiple_of
 
-    def __iter__(self) -> Iterator[tuple[int, int, int]]:
+    def __iter__(self) -> Iterator[ImageKey]:
         rows = np.random.default_rng((self.seed, self.epoch)).permutation(self.num_rows)
         rows = rows.repeat(self.repeats)[: len(self)].tolist()
-        return iter([(rows[position], self.epoch, position) for position in self._dealt()])
+        return iter([ImageKey(rows[position], self.epoch, position) for position in self._dealt()])
 
     def _dealt(self) -> list[int]:
         """The positions 0, 2, 4, ... of each pair of batches, then 1, 3, 5, ...; as they are without repeats."""

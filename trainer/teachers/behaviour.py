@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader
 from transformers import BaseImageProcessor
 
-from trainer.augmentation import BatchMixing, EvaluationImages, TrainingImages, TrainingSampler
+from trainer.augmentation import BatchMixing, EvaluationImages, ImageKey, TrainingImages, TrainingSampler
 from trainer.data import class_counts
 from trainer.errors import TeacherError
 from trainer.evaluation import expert_report, head_mid_tail
@@ -83,7 +83,7 @@ def behaviour_on_training_images(
     """
     teacher = teacher.to(device)
     keys = list(_first_batches(sampler, num_images))
-    rows, places = np.unique([row for batch in keys for row, *_ in batch], return_inverse=True)
+    rows, places = np.unique([key.row for batch in keys for key in batch], return_inverse=True)
     plain_images = EvaluationImages(images.dataset, processor)
     plain, augmented, mixed = [], [], []
     for batch in DataLoader(plain_images, sampler.batch_size, sampler=rows.tolist(), num_workers=num_workers):
@@ -105,7 +105,7 @@ def behaviour_on_training_images(
     }
 
 
-def _first_batches(sampler: TrainingSampler, num_images: int) -> Iterator[list[tuple[int, int, int]]]:
+def _first_batches(sampler: TrainingSampler, num_images: int) -> Iterator[list[ImageKey]]:
     """The keys of a training's first batches, until there are enough images."""
     drawn = 0
     for epoch in itertools.count():

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from trainer.augmentation import TrainingImages
+from trainer.augmentation import ImageKey, TrainingImages
 from trainer.errors import TeacherError
 from trainer.teachers.loading import Teacher
 
@@ -40,7 +40,7 @@ def check_teacher(
     drawn = rng.permutation(classes)[:num_images]
     per_class = max(1, num_images // len(drawn))
     rows = np.concatenate([rng.choice(np.flatnonzero(labels == c), per_class) for c in drawn])
-    keys = [(int(row), 0, position) for position, row in enumerate(rows)]
+    keys = [ImageKey(int(row), 0, position) for position, row in enumerate(rows)]
     teacher = teacher.to(device)
     correct = []
     for batch in DataLoader(images, batch_size=batch_size, sampler=keys):

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import timm
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 from transformers import AutoImageProcessor, AutoModelForImageClassification
@@ -74,20 +73,76 @@ class Teacher(nn.Module):
         return logits if self.order is None else logits.index_select(-1, self.order)
 
 
-def load_teacher(
-    name_or_path: str,
+class Classifier(NamedTuple):
+    """A trained classifier as it was found, before it becomes the teacher of a student."""
+
+    name: str  # folder or model name
+    model: nn.Module
+    num_classes: int
+    class_names: list[str] | None  # in the order of its outputs, where they have names
+    image_size: int  # side in pixels that it was trained with
+    mean: Sequence[float]  # (3,) of its pixels
+    std: Sequence[float]
+
+
+def load_teacher(name_or_path: str, num_labels: int, *args, **kwargs) -> Teacher:
+    """Load a frozen teacher, its outputs in the order of the data's classes.
+
+    Args:
+        name_or_path: as for `open_classifier`.
+        num_labels: C, classes of the student's data.
+        args, kwargs: as for `as_teacher`.
+
+    Returns:
+        A `Teacher`: images in the student's normalisation to logits.
+
+    Raises:
+        TeacherError, ValueError: as `open_classifier` and `as_teacher`.
+    """
+    return as_teacher(open_classifier(name_or_path), num_labels, *args, **kwargs)
+
+
+def open_classifier(name_or_path: str) -> Classifier:
+    """Find a trained classifier.
+
+    Args:
+        name_or_path: a folder written by `train_teacher.py` or by timm, a folder or Hub id of a Hugging Face image
+            classifier, or a timm model name ("resnet50.a1_in1k", "hf-hub:timm/...").
+
+    Raises:
+        TeacherError: nothing loadable is there.
+    """
+    path = Path(name_or_path).expanduser()
+    try:
+        if path.is_dir():
+            is_timm = "architecture" in json.loads((path / "config.json").read_text())
+            return _open_timm(name_or_path, f"local-dir:{path}") if is_timm else _open_transformers(str(path))
+        if path.is_absolute() or name_or_path.startswith((".", "~")):
+            raise FileNotFoundError("no such folder")
+        if ":" in name_or_path or "/" not in name_or_path:
+            return _open_timm(name_or_path, name_or_path)
+        return _open_transformers(name_or_path)
+    # Whatever lies there may be broken in any way; each library has errors of its own for it.
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise TeacherError(
+            f"teacher {name_or_path}: cannot be loaded ({reason}); give a folder or a model name"
+        ) from error
+
+
+def as_teacher(
+    classifier: Classifier,
     num_labels: int,
     image_size: int | None = None,
     normalization: str = "student",
     class_names: Sequence[str] | None = None,
     teacher_class_names: Sequence[str] | None = None,
 ) -> Teacher:
-    """Load a frozen teacher, its outputs in the order of the data's classes.
+    """Make a classifier the teacher of a student.
 
     Args:
-        name_or_path: a folder written by `train_teacher.py` or by timm, a folder or Hub id of a Hugging Face image
-            classifier, or a timm model name ("resnet50.a1_in1k", "hf-hub:timm/...").
-        num_labels: C, classes of the student's data; the teacher must have as many.
+        classifier: from `open_classifier`.
+        num_labels: C, classes of the student's data; the classifier must have as many.
         image_size: side of the teacher's input in pixels; by default the size it was trained with.
         normalization: "student" (the paper: the student's pixels as they are, default) or "own".
         class_names: (C,) the data's classes in the data's order, to which the teacher's outputs are brought by name;
@@ -95,51 +150,33 @@ def load_teacher(
         teacher_class_names: (C,) classes of the teacher's outputs in their order, in place of those that its folder
             gives (timm's `label_names`, Hugging Face's `id2label`). Default: the folder's.
 
-    Returns:
-        A `Teacher`: images in the student's normalisation to logits.
-
     Raises:
-        TeacherError: nothing loadable there, another number of classes, or other classes.
+        TeacherError: another number of classes, or other classes.
         ValueError: an unknown normalisation.
     """
     if normalization not in NORMALIZATIONS:
         raise ValueError(f"teacher normalisation must be one of {', '.join(NORMALIZATIONS)}, got {normalization!r}")
-    path = Path(name_or_path).expanduser()
-    try:
-        if path.is_dir():
-            is_timm = "architecture" in json.loads((path / "config.json").read_text())
-            loaded = _load_timm(f"local-dir:{path}") if is_timm else _load_transformers(str(path))
-        elif path.is_absolute() or name_or_path.startswith((".", "~")):
-            raise FileNotFoundError("no such folder")
-        elif ":" in name_or_path or "/" not in name_or_path:
-            loaded = _load_timm(name_or_path)
-        else:
-            loaded = _load_transformers(name_or_path)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
+    if classifier.num_classes != num_labels:
         raise TeacherError(
-            f"teacher {name_or_path}: cannot be loaded ({reason}); give a folder or a model name"
-        ) from error
-    model, num_classes, own_names, own_size, mean, std = loaded
-    if num_classes != num_labels:
-        raise TeacherError(
-            f"teacher {name_or_path}: has {num_classes} classes, the data have {num_labels}; train it on these data"
+            f"teacher {classifier.name}: has {classifier.num_classes} classes, the data have {num_labels}; train it "
+            "on these data"
         )
-    names = own_names if teacher_class_names is None else teacher_class_names
-    order = None if names is None or class_names is None else class_order(name_or_path, names, class_names)
-    return Teacher(model, image_size or own_size, mean, std, normalization, order)
+    names = classifier.class_names if teacher_class_names is None else teacher_class_names
+    order = None if names is None or class_names is None else class_order(classifier.name, names, class_names)
+    size = image_size or classifier.image_size
+    return Teacher(classifier.model, size, classifier.mean, classifier.std, normalization, order)
 
 
-def _load_timm(name: str) -> tuple:
-    model = timm.create_model(name, pretrained=True)
+def _open_timm(name: str, timm_name: str) -> Classifier:
+    model = timm.create_model(timm_name, pretrained=True)
     config = model.pretrained_cfg
     names = config.get("label_names") or None
     if isinstance(names, dict):  # output index to name, where timm's folder says it so
         names = [names[index] for index in sorted(names, key=int)]
-    return model, model.num_classes, names, config["input_size"][-1], config["mean"], config["std"]
+    return Classifier(name, model, model.num_classes, names, config["input_size"][-1], config["mean"], config["std"])
 
 
-def _load_transformers(name: str) -> tuple:
+def _open_transformers(name: str) -> Classifier:
     model = AutoModelForImageClassification.from_pretrained(name)
     processor = AutoImageProcessor.from_pretrained(name)
     size = getattr(processor, "crop_size", None) or processor.size
@@ -147,4 +184,4 @@ def _load_transformers(name: str) -> tuple:
     names = [name for _, name in sorted(model.config.id2label.items())]
     if names == [f"LABEL_{index}" for index in range(len(names))]:  # transformers' placeholders
         names = None
-    return model, model.config.num_labels, names, side, processor.image_mean, processor.image_std
+    return Classifier(name, model, model.config.num_labels, names, side, processor.image_mean, processor.image_std)

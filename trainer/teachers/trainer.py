@@ -5,15 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
-from torch.utils.data import Dataset as TorchDataset
 
-from trainer.arguments import TeacherArguments
-from trainer.augmentation import TrainingSampler
 from trainer.base_trainer import BaseTrainer
 from trainer.errors import RunError
-from trainer.evaluation import expert_report
 from trainer.losses import LDAMLoss, weighted_cross_entropy
-from trainer.reweighting import effective_number_weights
+from trainer.teachers.arguments import TeacherArguments
 from trainer.teachers.sam import ascended
 
 
@@ -38,13 +34,12 @@ class TeacherTrainer(BaseTrainer):
         RunError: a batch would hold a single image, which BatchNorm cannot normalise.
     """
 
+    experts = ("teacher",)
     not_finite_advice = "lower the teacher's learning_rate or sam_rho"
 
     def __init__(self, model: nn.Module, args: TeacherArguments, counts, boundaries=None, **kwargs):
-        kwargs.setdefault("compute_metrics", self.expert_metrics)
         # Images and weights in one layout; with two, a third of a step's kernels on a GPU are copies between them.
-        super().__init__(model.to(memory_format=torch.channels_last), args, **kwargs)
-        self.counts, self.boundaries = counts, boundaries
+        super().__init__(model.to(memory_format=torch.channels_last), args, counts, boundaries, **kwargs)
         images, batch = len(self.train_dataset or ()), args.train_batch_size
         one_left = images % batch == 1 and args.world_size == 1 and not args.drop_partial_batches
         if batch == 1 or one_left:
@@ -52,7 +47,6 @@ class TeacherTrainer(BaseTrainer):
                 f"{images} training images in batches of {batch} leave one alone, which BatchNorm cannot normalise; "
                 "choose another per_device_train_batch_size, or drop_partial_batches"
             )
-        self.class_weights = effective_number_weights(counts, args.drw_beta).to(args.device)
         ldam = LDAMLoss(counts, args.max_margin).to(args.device)
         self.criterion = ldam if args.loss == "ldam" else weighted_cross_entropy
         self.step_inputs = []  # of the optimiser step under way
@@ -100,22 +94,10 @@ class TeacherTrainer(BaseTrainer):
         """(B, 3, H, W) images in the layout that convolutions are fastest on, by a third on CPUs."""
         return images.contiguous(memory_format=torch.channels_last)
 
-    def report(self, prediction) -> dict[str, float | None]:
-        """The teacher's row of the expert report, of what `predict` returned or `compute_metrics` was given."""
-        logits = {"teacher": prediction.predictions}
-        return expert_report(logits, prediction.label_ids, self.counts, self.boundaries)["teacher"]
-
-    def expert_metrics(self, prediction) -> dict[str, float]:
-        """The metrics of an evaluation; empty groups are left out."""
-        return {key: value for key, value in self.report(prediction).items() if value is not None}
-
     def _save(self, output_dir: str | None = None, state_dict=None) -> None:
         """Save with contiguous weights: safetensors takes no others."""
         state = self.model.state_dict() if state_dict is None else state_dict
         super()._save(output_dir, {name: tensor.contiguous() for name, tensor in state.items()})
-
-    def _get_train_sampler(self, train_dataset: TorchDataset | None = None) -> TrainingSampler:
-        return TrainingSampler.for_run(self.args, len(train_dataset or self.train_dataset), repeats=1)
 
     def create_optimizer(self, model=None) -> torch.optim.Optimizer:
         """SGD with weight decay on every parameter, as the teachers' source recipes have it."""

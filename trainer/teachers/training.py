@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import timm
@@ -13,13 +15,13 @@ from timm.models import save_for_hf
 from torch import nn
 from torch.utils.data import Dataset as TorchDataset
 
-from trainer.arguments import TeacherArguments
 from trainer.augmentation import EvaluationImages, TrainingImages, image_processor, train_transform
 from trainer.augmentation.device_images import DeviceEvaluationImages, DeviceImages, collate
 from trainer.data import class_counts
 from trainer.errors import TeacherError
 from trainer.evaluation import METRICS, per_class_accuracy, plot_class_accuracy
 from trainer.teachers import cifar_resnet, cosine  # noqa: F401  (register their models with timm)
+from trainer.teachers.arguments import TeacherArguments
 from trainer.teachers.paco import PaCo, PaCoTrainer
 from trainer.teachers.trainer import TeacherTrainer
 
@@ -27,70 +29,85 @@ from trainer.teachers.trainer import TeacherTrainer
 TRAINING_VERSION = 2
 
 
+@dataclass(frozen=True)
+class TrainedTeacher:
+    """What a teacher's training gives besides the folder.
+
+    Attributes:
+        figures: test figures of the last epoch, whose weights are saved.
+        best_epoch_on_test: those of the epoch with the highest test accuracy, with its number: how teachers' figures
+            are published, and too high by the choice. None without `eval_strategy`.
+        seconds, images_per_second: of this process, evaluations included.
+    """
+
+    figures: dict
+    best_epoch_on_test: dict | None
+    seconds: float
+    images_per_second: float
+
+
 def train_teacher(
     args: TeacherArguments,
     splits: DatasetDict,
     boundaries=None,
-    facts: dict | None = None,
     checkpoint: str | None = None,
-) -> dict:
-    """Train a teacher, test it and write its folder.
+    on_start: Callable[[], None] = lambda: None,
+) -> TrainedTeacher:
+    """Train a teacher, save it in its folder and test it.
 
-    The folder holds config.json and model.safetensors as `timm.create_model("local-dir:...")` reads them, and
-    `metrics.json`, which is written last: its presence means that the teacher is complete. Of PaCo's networks only
-    the classifier is saved.
+    The folder holds config.json and model.safetensors as `timm.create_model("local-dir:...")` reads them. Of PaCo's
+    networks only the classifier is saved.
 
     Args:
         args: all settings; the folder is `args.output_dir`.
         splits: `train` and `test` with `image` and `label` columns; a `validation` split is left alone.
         boundaries: of head/mid/tail, as `head_mid_tail` takes them.
-        facts: what else `metrics.json` should hold, such as the data settings.
         checkpoint: to resume from. Default: start anew.
-
-    Returns:
-        The contents of `metrics.json`. `teacher` holds the test figures of the last epoch, whose weights are saved.
-        `best_epoch_on_test` holds those of the epoch with the highest test accuracy, with its number: how teachers'
-        figures are published, and too high by the choice. It is None without `eval_strategy`. `wall_seconds` and
-        `images_per_second` are of this process, evaluations included.
+        on_start: called when all is built, before the first step. Default: nothing.
 
     Raises:
         TeacherError: timm does not know the architecture, or it does not end in a linear layer as LDAM and PaCo need.
     """
-    counts = class_counts(splits["train"])
+    counts, names = class_counts(splits["train"]), splits["train"].features["label"].names
     classifier = build_classifier(args, len(counts))
-    shared = {
-        "args": args,
-        "counts": counts,
-        "boundaries": boundaries,
+    images = {
         "train_dataset": training_images(args, splits["train"]),
         "eval_dataset": test_images(args, splits["test"]),
         "data_collator": collate,
     }
-    if args.loss == "paco":
-        trainer = PaCoTrainer(PaCo(classifier, args.paco_dim, args.paco_queue, args.paco_momentum), **shared)
-    else:
-        trainer = TeacherTrainer(classifier, **shared)
+    trainer = teacher_trainer(classifier, args, counts, boundaries, **images)
+    on_start()
     output = trainer.train(resume_from_checkpoint=checkpoint)
-    predictions = trainer.predict(trainer.eval_dataset)
-    logits, labels = predictions.predictions, predictions.label_ids
-    seconds = output.metrics["train_runtime"]
-    metrics = {
-        "teacher": trainer.report(predictions),
-        "best_epoch_on_test": best_epoch(trainer.state.log_history),
-        **recipe_facts(args),
-        "class_counts": counts.tolist(),
-        "wall_seconds": round(seconds, 1),
-        "images_per_second": round(trainer.images_per_second(seconds), 1),
-        **(facts or {}),
-    }
     if args.should_save:
-        names = splits["train"].features["label"].names
-        accuracies = {"teacher": per_class_accuracy(logits, labels, len(counts))}
+        _save(Path(args.output_dir), classifier, args, names)
+    prediction = trainer.predict(trainer.eval_dataset)
+    if args.should_save:
+        accuracies = {"teacher": per_class_accuracy(prediction.predictions, prediction.label_ids, len(counts))}
         plot_class_accuracy(accuracies, counts, names, Path(args.output_dir, "plots", "class_accuracy.png"))
-        _save(Path(args.output_dir), classifier, args, names, metrics)
     trainer.accelerator.wait_for_everyone()
-    AcceleratorState._reset_state()  # its precision is one per process, and the student's may be another
-    return metrics
+    forget_precision()
+    seconds = output.metrics["train_runtime"]
+    return TrainedTeacher(
+        figures=trainer.report(prediction)["teacher"],
+        best_epoch_on_test=best_epoch(trainer.state.log_history),
+        seconds=seconds,
+        images_per_second=trainer.images_per_second(seconds),
+    )
+
+
+def teacher_trainer(
+    classifier: nn.Module, args: TeacherArguments, counts, boundaries=None, **images
+) -> TeacherTrainer:
+    """The trainer that a teacher's loss needs."""
+    if args.loss != "paco":
+        return TeacherTrainer(classifier, args, counts, boundaries, **images)
+    model = PaCo(classifier, args.paco_dim, args.paco_queue, args.paco_momentum)
+    return PaCoTrainer(model, args, counts, boundaries, **images)
+
+
+def forget_precision() -> None:
+    """Let the next trainer have its own: Accelerate keeps one precision per process, a teacher's or a student's."""
+    AcceleratorState._reset_state()
 
 
 def build_classifier(args: TeacherArguments, num_classes: int) -> nn.Module:
@@ -142,25 +159,13 @@ def best_epoch(log_history: list[dict]) -> dict | None:
     return {"epoch": best["epoch"], **{name: best.get(f"eval_{name}") for name in METRICS}}
 
 
-def recipe_facts(args: TeacherArguments) -> dict:
-    """The settings that say what kind of teacher this is."""
-    keys = ("architecture", "loss", "sam_rho", "sam_milestones", "drw_start_epoch", "learning_rate", "lr_milestones")
-    facts = {key: getattr(args, key) for key in keys}
-    return {**facts, "epochs": args.num_train_epochs, "batch_size": args.global_batch_size, "seed": args.seed}
-
-
-def _save(folder: Path, model: nn.Module, args: TeacherArguments, names: list, metrics: dict) -> None:
+def _save(folder: Path, model: nn.Module, args: TeacherArguments, names: list[str]) -> None:
+    """The model as timm reads it; the trainer's own stays where and as it is."""
     save_for_hf(
-        model.cpu().to(memory_format=torch.contiguous_format),
+        copy.deepcopy(model).cpu().to(memory_format=torch.contiguous_format),
         str(folder),
         model_config={"label_names": names},
         model_args={"backbone": args.architecture} if args.loss == "ldam" else {},
         safe_serialization=True,
         data_config={"input_size": (3, args.image_size, args.image_size), "crop_pct": args.crop_ratio},
     )
-    (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
-
-
-def is_complete(folder: Path) -> bool:
-    """Whether a teacher's training in this folder ran to its end."""
-    return all((folder / name).is_file() for name in ("config.json", "model.safetensors", "metrics.json"))

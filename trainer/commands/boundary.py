@@ -1,0 +1,67 @@
+"""How every command ends: 0 done, 1 one line that says what is wrong, 2 usage, 130 interrupted; never a traceback."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import tempfile
+import traceback
+from importlib import import_module
+from pathlib import Path
+
+from trainer.errors import DeiTLTError, SettingError
+
+
+def run(command: str) -> None:
+    """Call a command with the words of the command line, and end the process.
+
+    Args:
+        command: name of a module of this folder; it is imported here, so that an interrupt while it is loaded is one
+            line too.
+    """
+    try:
+        main = import_module(f"trainer.commands.{command}").main
+        _quiet_libraries()
+        main(sys.argv[1:])
+    except DeiTLTError as error:
+        _end(f"error: {error}", 2 if isinstance(error, SettingError) else 1)
+    except KeyboardInterrupt as stop:
+        _end(f"interrupted{_how_to_go_on(stop)}", 130)
+    except Exception as error:  # what nobody foresaw; the traceback is kept for whoever mends it
+        _end(f"error: {_kind_and_place(error)}; {_where_the_traceback_is(error)}", 1)
+
+
+def _quiet_libraries() -> None:
+    from transformers import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()  # of saving and loading; the training bar stays
+
+
+def _end(line: str, code: int) -> None:
+    print(" ".join(line.split()), file=sys.stderr)
+    sys.exit(code)
+
+
+def _how_to_go_on(stop: KeyboardInterrupt) -> str:
+    """A run's folder notes on the interrupt the flag that resumes it."""
+    notes = getattr(stop, "__notes__", [])
+    if not notes:
+        return ""
+    words = [word for word in sys.argv if not word.startswith("--resume_from_checkpoint")]
+    return f"; go on with: {shlex.join(['python', *words, notes[-1]])}"
+
+
+def _kind_and_place(error: Exception) -> str:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}: {str(error)[:300]}"
+
+
+def _where_the_traceback_is(error: Exception) -> str:
+    """A run's folder keeps the traceback and notes it; for other commands it goes to a temporary file."""
+    notes = getattr(error, "__notes__", [])
+    if notes:
+        return notes[-1]
+    with tempfile.NamedTemporaryFile("w", prefix="deit-lt-", suffix=".txt", delete=False) as file:
+        file.write("".join(traceback.format_exception(error)))
+    return f"its traceback is in {file.name}"

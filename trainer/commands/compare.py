@@ -1,0 +1,91 @@
+"""Train a recipe's student with and without its parts, over seeds: `python scripts/compare.py RECIPE.yaml [options]`.
+
+Each run is one `finetune.py` process. All figures are those of the last epoch on the test split.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from pathlib import Path
+
+from trainer.commands.processes import as_given, check_results_file, run_once, without_places, write_results
+from trainer.run import student_recipe
+
+VARIANTS = {
+    "no_teacher": "without a teacher: both experts learn the ground truth, no DRW",
+    "no_teacher_drw": "without a teacher, DRW on the ground truth of the DIST expert",
+    "no_drw": "DeiT-LT without DRW",
+    "full": "DeiT-LT",
+}
+FLAGS = {
+    "no_teacher": ["--teacher=none", "--drw_start_epoch=none"],
+    "no_teacher_drw": ["--teacher=none"],
+    "no_drw": ["--drw_start_epoch=none"],
+    "full": [],
+}
+
+
+def main(words: list[str]) -> None:
+    """Run what is missing, then write and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=["no_teacher", "no_drw", "full"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--runs", type=Path, help="folder of the runs; runs/compare_<recipe> if not given")
+    parser.add_argument("--results", type=Path, help="result file; results.json beside the runs if not given")
+    args, flags = parser.parse_known_args(words)
+    runs = args.runs or Path("runs", f"compare_{args.recipe.stem}")
+    results = args.results or runs / "results.json"
+    check_results_file(results, "recipe", args.recipe.stem)
+    found = {v: [run(args.recipe, runs, v, seed, flags) for seed in args.seeds] for v in args.variants}
+    content = {
+        "recipe": args.recipe.stem,
+        "flags": without_places(flags),
+        "selection": "weights of the last epoch, test split",
+        "variants": {v: {"what": VARIANTS[v], "runs": r, "mean": average(r)} for v, r in found.items()},
+    }
+    write_results(results, content)
+    print(table(content))
+
+
+def run(recipe: Path, runs: Path, variant: str, seed: int, flags: list[str]) -> dict:
+    """One run's figures; a run that is already complete is only read."""
+    flags = [f"--seed={seed}", *flags, *FLAGS[variant]]
+    asked = student_recipe(recipe, as_given(flags)).asked
+    metrics = run_once("finetune", recipe, asked, runs / f"{variant}_seed{seed}", flags)
+    kept = ("seed", "epochs", "wall_seconds", "images_per_second", "device", "teacher_accuracy_on_training_images")
+    return {
+        **{key: metrics[key] for key in kept if key in metrics},
+        "teacher": metrics["teacher"],
+        **{expert: metrics["last"][expert] for expert in ("mean", "cls", "dist")},
+        "mean_of_ema": metrics["ema"] and metrics["ema"]["mean"],
+    }
+
+
+def average(runs: list[dict]) -> dict:
+    """Mean and, from two runs on, standard deviation over the runs of the figures of each expert."""
+    result = {}
+    for expert in ("mean", "cls", "dist"):
+        for key in ("accuracy", "balanced_accuracy", "head", "mid", "tail"):
+            values = [run[expert][key] for run in runs]
+            spread = statistics.stdev(values) if len(values) > 1 else None
+            result[f"{expert}_{key}"] = {
+                "mean": round(statistics.fmean(values), 2),
+                "std": spread and round(spread, 2),
+            }
+    return result
+
+
+def table(content: dict) -> str:
+    """The comparison as Markdown."""
+    keys = ("mean_accuracy", "mean_balanced_accuracy", "mean_head", "mean_mid", "mean_tail", "cls_tail", "dist_tail")
+    lines = ["| variant | " + " | ".join(keys) + " | seconds |", "|---" * (len(keys) + 2) + "|"]
+    for name, variant in content["variants"].items():
+        cells = []
+        for key in keys:
+            figure = variant["mean"][key]
+            cells.append(f"{figure['mean']:.1f}" + (f" ± {figure['std']:.1f}" if figure["std"] is not None else ""))
+        seconds = statistics.fmean(run["wall_seconds"] for run in variant["runs"])
+        lines.append(f"| {name} | " + " | ".join(cells) + f" | {seconds:.0f} |")
+    return "\n".join(lines)

@@ -1,0 +1,28 @@
+"""Train a CNN teacher on long-tailed images: `scripts/train_teacher.py RECIPE.yaml [--flag value ...]`."""
+
+from __future__ import annotations
+
+from trainer.arguments import DataArguments
+from trainer.commands.parser import SettingsParser
+from trainer.evaluation import format_report, group_rule
+from trainer.run import run_teacher, teacher_recipe
+from trainer.teachers.arguments import TeacherArguments
+
+
+def main(words: list[str]) -> None:
+    """Train one teacher and print its report."""
+    recipe = teacher_recipe(*SettingsParser(__doc__, DataArguments, TeacherArguments).parse(words))
+    metrics = run_teacher(recipe)
+    if recipe.training.should_log:
+        folder = recipe.training.output_dir
+        print(format_report(rows(metrics), group_rule(metrics["class_counts"], recipe.data.boundaries)))
+        print(f"The teacher is in {folder}. A student takes it with --teacher {folder}")
+
+
+def rows(metrics: dict) -> dict[str, dict]:
+    """The report of the last epoch, whose weights are kept, above that of the best one if it was looked for."""
+    best = metrics["best_epoch_on_test"]
+    if best is None:
+        return {"last epoch": metrics["teacher"]}
+    figures = {key: value for key, value in best.items() if key != "epoch"}
+    return {f"best epoch on test ({best['epoch']:g})": figures, "last epoch": metrics["teacher"]}

@@ -1,0 +1,100 @@
+"""First step of a run: its data, checked, with what every later step asks of them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from datasets import Dataset, DatasetDict, disable_progress_bars
+
+from trainer.arguments import DataArguments, RunArguments
+from trainer.augmentation import TrainingSampler
+from trainer.data import check_dataset, class_counts, load_long_tailed, stratified_split
+from trainer.errors import DataError
+from trainer.evaluation import group_rule, head_mid_tail
+from trainer.settings import deciding_settings
+
+
+@dataclass(frozen=True)
+class RunData:
+    """The images of a run.
+
+    Attributes:
+        splits: `train`, `test` and perhaps `validation`, with the columns `image` and `label`.
+        settings: what was asked for.
+    """
+
+    splits: DatasetDict
+    settings: DataArguments
+
+    @property
+    def train(self) -> Dataset:
+        """The training images."""
+        return self.splits["train"]
+
+    @property
+    def names(self) -> list[str]:
+        """(C,) the classes in the data's order."""
+        return self.train.features["label"].names
+
+    @cached_property
+    def counts(self) -> list[int]:
+        """(C,) training images per class."""
+        return class_counts(self.train).tolist()
+
+    @property
+    def groups(self) -> str:
+        """The rules by which head, mid and tail are cut, in words."""
+        return group_rule(self.counts, self.settings.boundaries)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of what a teacher depends on: which images were asked for, and the label of each."""
+        labels = np.asarray(self.train["label"], dtype=np.int64).tobytes()
+        told = repr((sorted(deciding_settings(self.settings).items()), self.names)).encode()
+        return hashlib.sha256(told + labels).hexdigest()
+
+
+def prepare_data(settings: DataArguments, args: RunArguments, validation: bool = False) -> RunData:
+    """Load, cut and check the data; rank 0 goes first, so that caches are written once.
+
+    Args:
+        settings: which images.
+        args: of the run, for its ranks and batches.
+        validation: hold `validation_fraction` of the training images out as the split `validation`. Default False.
+
+    Raises:
+        DataError: one line on what is wrong with the data, or which setting they cannot have.
+    """
+    disable_progress_bars()
+    try:
+        with args.main_process_first(desc="loading the data"):
+            splits = _load(settings)
+            decode = settings.check_images and args.should_save
+            check_dataset(splits, decode, num_workers=max(1, args.dataloader_num_workers))
+            if validation:
+                fraction, seed = settings.validation_fraction, settings.split_seed
+                train, held_out = stratified_split(splits["train"], fraction, seed=seed)
+                splits = DatasetDict(train=train, validation=held_out, test=splits["test"])
+        data = RunData(splits, settings)
+        head_mid_tail(data.counts, settings.boundaries)
+        TrainingSampler.for_run(args, len(data.train))
+    except ValueError as error:  # a setting that these data cannot have, such as a rho below 1
+        raise DataError(str(error)) from error
+    return data
+
+
+def _load(settings: DataArguments) -> DatasetDict:
+    return load_long_tailed(
+        settings.dataset,
+        rho=settings.rho,
+        profile=settings.profile,
+        seed=settings.split_seed,
+        max_per_class=settings.max_per_class,
+        image_column=settings.image_column,
+        label_column=settings.label_column,
+        config_name=settings.config_name,
+        test_fraction=settings.test_fraction,
+    )

@@ -1,0 +1,60 @@
+"""Everything that a training needs, built for two classes and no images, so that a wrong setting costs seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from PIL import Image
+
+from trainer.augmentation import train_transform
+from trainer.errors import DeiTLTError, RunError
+from trainer.run.model import build_student
+from trainer.run.recipes import StudentRecipe, TeacherRecipe
+from trainer.teachers.training import build_classifier, forget_precision, teacher_trainer
+from trainer.trainer import DeiTLTTrainer
+
+STEPS = 100  # of a schedule that is only built
+
+
+def dry_run_student(recipe: StudentRecipe) -> None:
+    """Build a student, its trainer, optimiser and schedule, and let it look at a blank image.
+
+    Raises:
+        RunError: one line on what cannot be.
+    """
+    args, size = recipe.training, recipe.model.image_size
+    with _refused_as("student"):
+        train_transform(args.train_transform, size)(Image.new("RGB", (size, size)))
+        trainer = DeiTLTTrainer(build_student(recipe.model, ["0", "1"], [1, 1], args.seed), args)
+        trainer.create_optimizer_and_scheduler(STEPS)
+        with torch.no_grad(), trainer.accelerator.autocast():
+            trainer.model.eval()(torch.zeros(1, 3, size, size, device=trainer.model.device))
+
+
+def dry_run_teacher(recipe: TeacherRecipe) -> None:
+    """Build a teacher, its trainer, optimiser and schedule.
+
+    Raises:
+        RunError, TeacherError: one line on what cannot be.
+    """
+    args = recipe.training
+    with _refused_as("teacher"):
+        for name in (args.train_transform, args.second_transform):
+            train_transform(name, args.image_size)(Image.new("RGB", (args.image_size, args.image_size)))
+        teacher_trainer(build_classifier(args, 2), args, [1, 1]).create_optimizer_and_scheduler(STEPS)
+
+
+@contextmanager
+def _refused_as(what: str) -> Iterator[None]:
+    """Any error is a refusal here: nothing but settings can be at fault, and each library has errors of its own."""
+    try:
+        yield
+    except DeiTLTError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise RunError(f"{what}: these settings do not work together ({reason})") from error
+    finally:
+        forget_precision()

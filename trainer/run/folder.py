@@ -1,0 +1,135 @@
+"""The folder of a run: one run works in it at a time, nothing foreign is overwritten, and it says where to go on."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from trainer.arguments import RunArguments
+from trainer.checkpoints import check_checkpoint, last_complete_checkpoint
+from trainer.errors import CheckpointError, DeiTLTError, RunError
+from trainer.run.files import read_json, write_json
+from trainer.run.ranks import from_first_rank
+
+LOCK = ".lock"
+TRACEBACK = "traceback.txt"
+SETTINGS = "settings.json"  # written when training starts: whose folder it is, and what was asked for
+METRICS = "metrics.json"  # written last: its presence means that the run is complete
+
+RESUME = "--resume_from_checkpoint=true"
+SECONDS_BETWEEN_TRIES = 2
+
+
+@contextmanager
+def open_run(args: RunArguments, kind: str) -> Iterator[str | None]:
+    """Hold the output folder of a run for the length of a block.
+
+    An error that nobody foresaw leaves its traceback in the folder; its notes (PEP 678) say so, and
+    those of a keyboard interrupt say how to go on.
+
+    Args:
+        args: of the run.
+        kind: "student" or "teacher".
+
+    Yields:
+        The checkpoint to resume from, or None for a run that starts: also for one that was cut off before its first.
+
+    Raises:
+        RunError: another run works in the folder, it holds something else, or it cannot be written.
+        CheckpointError: there is nothing to resume as asked.
+    """
+    folder, asked = Path(args.output_dir), args.resume_from_checkpoint or "false"
+    if asked.lower() == "true" and not from_first_rank(folder.is_dir):
+        raise CheckpointError(f"there is no run in {folder} to resume; leave --resume_from_checkpoint out")
+    with locked(folder):
+        checkpoint = from_first_rank(lambda: _checkpoint_to_resume(folder, asked, kind))
+        try:
+            yield checkpoint
+        except KeyboardInterrupt as stop:
+            stop.add_note(RESUME)
+            raise
+        except DeiTLTError:
+            raise
+        except Exception as error:
+            error.add_note(_keep_traceback(folder, error))
+            raise
+
+
+@contextmanager
+def locked(folder: Path, wait: bool = False) -> Iterator[None]:
+    """Keep other runs out of a folder, which is made if it is missing, for the length of a block.
+
+    Args:
+        folder: of a run.
+        wait: until another run has left it, rather than refuse. Default False.
+
+    Raises:
+        RunError: another run works there, or the folder cannot be made or written.
+    """
+    lock = FileLock(folder / LOCK)
+
+    def acquire() -> bool:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire(blocking=False)
+        except Timeout:
+            return False
+        except OSError as error:
+            reason = error.strerror or error
+            raise RunError(f"folder {folder} cannot be written ({reason}); name another one") from error
+        return True
+
+    while not from_first_rank(acquire):
+        if not wait:
+            raise RunError(f"another run works in {folder}; wait for its end, or name another --output_dir")
+        time.sleep(SECONDS_BETWEEN_TRIES)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def holds_something(folder: Path) -> bool:
+    """Whether there is more in a folder than what a start that came to nothing leaves."""
+    return folder.is_dir() and any(path.name not in (LOCK, TRACEBACK) for path in folder.iterdir())
+
+
+def begin(folder: Path, kind: str, settings: dict) -> None:
+    """Mark a folder as that of a run, right before it trains."""
+    write_json(folder / SETTINGS, {"kind": kind, **settings})
+
+
+def kind_of(folder: Path) -> str | None:
+    """ "student" or "teacher" for the folder of a run that has trained a while; None for any other."""
+    return read_json(folder / SETTINGS).get("kind") if (folder / SETTINGS).is_file() else None
+
+
+def _checkpoint_to_resume(folder: Path, asked: str, kind: str) -> str | None:
+    named = None if asked.lower() in ("true", "false") else Path(asked)
+    if named is not None:
+        check_checkpoint(named)
+    inside = named is not None and named.resolve().parent == folder.resolve()
+    if asked.lower() != "true" and not inside:
+        if holds_something(folder):
+            raise RunError(
+                f"output folder {folder} is not empty; go on with --resume_from_checkpoint true, or name another "
+                "--output_dir"
+            )
+    elif (folder / METRICS).is_file():
+        raise RunError(f"the run in {folder} is complete; name another --output_dir for a new one")
+    elif holds_something(folder) and kind_of(folder) != kind:
+        raise CheckpointError(f"there is no {kind}'s run in {folder} to resume; name another --output_dir")
+    return last_complete_checkpoint(folder) if asked.lower() == "true" else asked if named else None
+
+
+def _keep_traceback(folder: Path, error: Exception) -> str:
+    try:
+        (folder / TRACEBACK).write_text("".join(traceback.format_exception(error)))
+    except OSError as refusal:
+        return f"its traceback could not be written to {folder} ({refusal.strerror})"
+    return f"its traceback is in {folder / TRACEBACK}"

@@ -1,0 +1,34 @@
+"""What a run leaves in its folder beside the model: plots, its model card, an image to try, and last its figures."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from trainer.evaluation import per_class_accuracy, plot_class_accuracy, plot_history
+from trainer.model_card import fill_model_card
+from trainer.run.files import write_json
+from trainer.run.folder import METRICS
+from trainer.run.student import Run
+from trainer.trainer import EXPERTS
+
+
+def write_results(run: Run) -> None:
+    """Write plots/, README.md, example.png and then metrics.json, which marks the run as complete."""
+    folder, data = run.folder, run.data
+    (folder / "plots").mkdir(exist_ok=True)
+    accuracies = {
+        expert: per_class_accuracy(logits, run.prediction.label_ids, len(data.counts))
+        for expert, logits in zip(EXPERTS, run.prediction.predictions, strict=True)
+    }
+    plot_class_accuracy(accuracies, data.counts, data.names, folder / "plots" / "class_accuracy.png")
+    history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    plot_history(history, folder / "plots" / "history.png")
+    recipe = run.recipe
+    (folder / "README.md").write_text(fill_model_card(run.metrics, (recipe.model, recipe.data, recipe.training)))
+    test = data.splits["test"]
+    labels = np.asarray(test["label"])
+    rarest = min(np.unique(labels).tolist(), key=lambda label: data.counts[label])
+    test[int(np.flatnonzero(labels == rarest)[0])]["image"].convert("RGB").save(folder / "example.png")
+    write_json(folder / METRICS, run.metrics)

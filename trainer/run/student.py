@@ -1,0 +1,161 @@
+"""Third step of a run: the student, trained, saved, tested."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from modeling_deit_lt import DeiTLTForImageClassification
+from trainer.augmentation import EvaluationImages, TrainingImages, image_processor, train_transform
+from trainer.checkpoints import load_student
+from trainer.run.data import RunData
+from trainer.run.model import build_student
+from trainer.run.recipes import StudentRecipe
+from trainer.run.teacher import RunTeacher
+from trainer.settings import deciding_settings
+from trainer.trainer import DeiTLTTrainer
+
+SELECTION_SPLIT = {"last": None, "validation": "validation", "paper": "test"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that is done.
+
+    Attributes:
+        recipe: what was asked for.
+        data: of the run.
+        teacher: its teacher, or None.
+        teacher_accuracy: on augmented training images, balanced, in percent; None without a teacher.
+        model: the student with the weights that `model_selection` chose, which are those in the folder.
+        reports: the expert report of `last`, `ema` (None without averaging) and `best` (None for the last epoch's).
+        prediction: of the model on the test split.
+        first_step: optimiser step at which this process took the training up.
+        seconds, images_per_second: of this process's training.
+    """
+
+    recipe: StudentRecipe
+    data: RunData
+    teacher: RunTeacher | None
+    teacher_accuracy: float | None
+    model: DeiTLTForImageClassification
+    reports: dict[str, dict | None]
+    prediction: object
+    first_step: int
+    seconds: float
+    images_per_second: float
+
+    @property
+    def folder(self) -> Path:
+        """Where the model and all reports are."""
+        return Path(self.recipe.training.output_dir)
+
+    @property
+    def chosen(self) -> dict:
+        """The report of the weights that were saved."""
+        return self.reports["best"] or self.reports["last"]
+
+    @property
+    def metrics(self) -> dict:
+        """What metrics.json holds."""
+        args, data = self.recipe.training, self.data
+        return {
+            "class_counts": data.counts,
+            "groups": data.groups,
+            "group_boundaries": data.settings.group_boundaries,
+            "data": deciding_settings(data.settings),
+            "teacher": self.teacher and self.teacher.figures,
+            "teacher_accuracy_on_training_images": self.teacher_accuracy,
+            **self.reports,
+            "resumed_from_step": self.first_step,
+            "wall_seconds": round(self.seconds, 1),
+            "images_per_second": round(self.images_per_second, 1),
+            "device": args.device_in_words,
+            "recipe": self.recipe.name,
+            "seed": args.seed,
+            "epochs": args.num_train_epochs,
+            "model_selection": args.model_selection,
+        }
+
+
+def training_images(recipe: StudentRecipe, data: RunData) -> TrainingImages:
+    """The augmented training images of a student."""
+    transform = train_transform(recipe.training.train_transform, recipe.model.image_size)
+    return TrainingImages(data.train, transform, recipe.training.seed)
+
+
+def build_trainer(recipe: StudentRecipe, data: RunData, teacher: RunTeacher | None) -> DeiTLTTrainer:
+    """The trainer of a run, ready to train."""
+    args = recipe.training
+    processor = image_processor(recipe.model.image_size, args.crop_ratio)
+    split = SELECTION_SPLIT[args.model_selection]
+    return DeiTLTTrainer(
+        build_student(recipe.model, data.names, data.counts, args.seed),
+        args,
+        teacher and teacher.teacher,
+        data.settings.boundaries,
+        train_dataset=training_images(recipe, data),
+        eval_dataset=EvaluationImages(data.splits[split], processor) if split else None,
+        processing_class=processor,
+    )
+
+
+def train_student(
+    trainer: DeiTLTTrainer,
+    recipe: StudentRecipe,
+    data: RunData,
+    teacher: RunTeacher | None = None,
+    teacher_accuracy: float | None = None,
+    checkpoint: str | None = None,
+) -> Run:
+    """Train a student, save it, and then test it.
+
+    Args:
+        trainer: from `build_trainer`.
+        recipe, data, teacher, teacher_accuracy: as in `Run`.
+        checkpoint: to resume from. Default: start anew.
+    """
+    seconds = trainer.train(resume_from_checkpoint=checkpoint).metrics["train_runtime"]
+    last = {name: weight.clone() for name, weight in trainer.model.state_dict().items()}
+    best = trainer.state.best_model_checkpoint if recipe.training.model_selection != "last" else None
+    if best is not None:
+        trainer.model.load_state_dict(load_student(best).state_dict())
+    trainer.save_model()
+    test_images = EvaluationImages(data.splits["test"], trainer.processing_class)
+    prediction = trainer.predict(test_images)
+    reports = {"last": trainer.report(prediction), "best": None, "ema": None}
+    if best is not None:
+        reports["best"] = reports["last"]
+        with weights_of(trainer.model, last):
+            reports["last"] = trainer.report(trainer.predict(test_images))
+    if trainer.ema_callback is not None:
+        with weights_of(trainer.model, trainer.ema_callback.ema.module.state_dict()):
+            reports["ema"] = trainer.report(trainer.predict(test_images))
+    return Run(
+        recipe=recipe,
+        data=data,
+        teacher=teacher,
+        teacher_accuracy=teacher_accuracy,
+        model=trainer.model,
+        reports=reports,
+        prediction=prediction,
+        first_step=trainer.history.first_step,
+        seconds=seconds,
+        images_per_second=trainer.images_per_second(seconds),
+    )
+
+
+@contextmanager
+def weights_of(model: nn.Module, state: dict[str, torch.Tensor]) -> Iterator[None]:
+    """Give a model other weights for the length of a block."""
+    own = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    model.load_state_dict(state)
+    try:
+        yield
+    finally:
+        model.load_state_dict(own)

@@ -1,0 +1,202 @@
+"""Second step of a run: its teacher, trained, reused or loaded; and the run of a teacher alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from accelerate import PartialState
+
+from trainer.checkpoints import last_complete_checkpoint
+from trainer.errors import RunError
+from trainer.run.data import RunData, prepare_data
+from trainer.run.dry_run import dry_run_teacher
+from trainer.run.files import read_json, write_json
+from trainer.run.folder import METRICS, SETTINGS, begin, holds_something, kind_of, locked, open_run
+from trainer.run.ranks import from_first_rank
+from trainer.run.recipes import StudentRecipe, TeacherRecipe
+from trainer.settings import deciding_settings
+from trainer.teachers import Teacher, as_teacher, open_classifier, train_teacher
+from trainer.teachers.arguments import TeacherArguments
+from trainer.teachers.class_names import read_class_names
+from trainer.teachers.loading import Classifier
+from trainer.teachers.training import TRAINING_VERSION
+
+# The settings that say what kind of teacher one is.
+REPORTED = (
+    *("architecture", "loss", "sam_rho", "sam_milestones", "drw_start_epoch", "learning_rate", "lr_milestones"),
+    "seed",
+)
+FILES = ("config.json", "model.safetensors", METRICS)
+
+
+@dataclass(frozen=True)
+class TeacherPlan:
+    """Where a student's teacher comes from, as far as settings and folders tell before the data are read.
+
+    Attributes:
+        recipe: of a teacher that is trained or reused, or None.
+        classifier: one that is there already, or None.
+        outputs: (C,) the classes of its outputs where the user named them, or None.
+    """
+
+    recipe: TeacherRecipe | None = None
+    classifier: Classifier | None = None
+    outputs: list[str] | None = None
+
+
+@dataclass(frozen=True)
+class RunTeacher:
+    """The teacher of a run.
+
+    Attributes:
+        teacher: images in the student's normalisation to logits, in the order of the data's classes.
+        name: the folder or model that it was loaded from.
+        figures: of its own test, where its recipe was given, or None.
+    """
+
+    teacher: Teacher
+    name: str
+    figures: dict | None
+
+
+def plan_teacher(recipe: StudentRecipe) -> TeacherPlan | None:
+    """All about a student's teacher that can be refused before the data are read; None for no teacher.
+
+    Raises:
+        SettingError, TeacherError, RunError: its recipe, its model or its folder cannot be.
+    """
+    args = recipe.training
+    if args.teacher is None:
+        return None
+    outputs = read_class_names(args.teacher_class_names) if args.teacher_class_names else None
+    if recipe.teacher is None:
+        return TeacherPlan(classifier=open_classifier(args.teacher), outputs=outputs)
+    own = recipe.teacher
+    folder = args.teacher_output_dir and Path(args.teacher_output_dir)
+    if folder and folder.resolve() == Path(args.output_dir).resolve():
+        raise RunError(f"teacher_output_dir is the student's output_dir {folder}; name another one")
+    if folder and from_first_rank(lambda: holds_something(folder) and kind_of(folder) != "teacher"):
+        raise RunError(f"teacher_output_dir {folder} holds something else than a teacher; name another one")
+    dry_run_teacher(own)
+    return TeacherPlan(recipe=own, outputs=outputs)
+
+
+def obtain_teacher(
+    plan: TeacherPlan | None, recipe: StudentRecipe, data: RunData, say: Callable[[str], None] = print
+) -> RunTeacher | None:
+    """A student's teacher, trained on the student's training images, reused if that has been done, or as it is.
+
+    Args:
+        plan: from `plan_teacher`.
+        recipe: the student's.
+        data: the student's, whatever data the teacher's recipe names.
+        say: gets a line before the teacher is trained.
+
+    Raises:
+        RunError: its folder has a teacher of other settings.
+        TeacherError: it does not fit the data.
+    """
+    if plan is None:
+        return None
+    name, figures, classifier, args = recipe.training.teacher, None, plan.classifier, recipe.training
+    if plan.recipe is not None:
+        name, figures = _trained_or_reused(plan.recipe, recipe, data, say)
+        classifier = open_classifier(name)
+    size, normalization = args.teacher_image_size, args.teacher_normalization
+    teacher = as_teacher(classifier, len(data.names), size, normalization, data.names, plan.outputs)
+    return RunTeacher(teacher, name, figures)
+
+
+def run_teacher(recipe: TeacherRecipe) -> dict:
+    """Train a teacher for itself, from its recipe to its folder.
+
+    Returns:
+        The contents of its metrics.json.
+    """
+    with open_run(recipe.training, "teacher") as checkpoint:
+        dry_run_teacher(recipe)
+        data = prepare_data(recipe.data, recipe.training)
+        return _train(recipe.training, data, checkpoint)
+
+
+def teacher_digest(args: TeacherArguments, data: RunData) -> str:
+    """Of all that the weights of a teacher depend on: its settings, with their defaults, its images and the code."""
+    settings = deciding_settings(args) | {"per_device_train_batch_size": None, "gradient_accumulation_steps": None}
+    batch = {"global_batch_size": args.global_batch_size}  # however many ranks share it
+    facts = {**settings, **batch, "data": data.digest, "training_version": TRAINING_VERSION}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether a teacher's training in this folder ran to its end."""
+    return all((folder / name).is_file() for name in FILES)
+
+
+def _trained_or_reused(
+    own: TeacherRecipe, student: StudentRecipe, data: RunData, say: Callable[[str], None]
+) -> tuple[str, dict]:
+    """The folder of a teacher and its test figures; the folder is its own or `teachers/<recipe>-<digest>`."""
+    # Its learning rate belongs to the whole of its recipe's batch, which the ranks share.
+    batch = -(-own.training.per_device_train_batch_size // own.training.world_size)
+    args = replace(own.training, per_device_train_batch_size=batch)
+    digest = teacher_digest(args, data)
+    beside_student = Path(student.training.output_dir).parent / "teachers" / f"{own.name}-{digest}"
+    folder = Path(student.training.teacher_output_dir or beside_student)
+    metrics = from_first_rank(lambda: _finished(folder, digest))
+    if metrics is None:
+        with locked(folder, wait=True):
+            # Another run may have trained it meanwhile.
+            metrics = from_first_rank(lambda: _finished(folder, digest))
+            if metrics is None:
+                say(f"Training the teacher {own.name} in {folder}")
+                checkpoint = from_first_rank(lambda: last_complete_checkpoint(folder))  # of a run that was cut off
+                metrics = _train(replace(args, output_dir=str(folder)), data, checkpoint)
+    return str(folder), metrics["teacher"]
+
+
+def _finished(folder: Path, digest: str) -> dict | None:
+    """The metrics of a teacher that is complete, None for one that is not; refuses one of another digest."""
+    marked = METRICS if is_complete(folder) else SETTINGS
+    if not (folder / marked).is_file():
+        return None
+    found = read_json(folder / marked)
+    if found.get("digest") != digest:
+        raise RunError(
+            f"the teacher in {folder} comes from other images, other settings or another version; name another "
+            f"--teacher_output_dir, or take it as it is with --teacher {folder}"
+        )
+    return found if marked == METRICS else None
+
+
+def _train(args: TeacherArguments, data: RunData, checkpoint: str | None) -> dict:
+    """Train a teacher in its folder; metrics.json, which is written last, marks it as complete."""
+    folder, digest = Path(args.output_dir), teacher_digest(args, data)
+
+    def mark() -> None:
+        if args.should_save:
+            settings = deciding_settings(data.settings) | deciding_settings(args)
+            begin(folder, "teacher", {"digest": digest, "settings": settings})
+
+    trained = train_teacher(args, data.splits, data.settings.boundaries, checkpoint, on_start=mark)
+    metrics = {
+        "teacher": trained.figures,
+        "best_epoch_on_test": trained.best_epoch_on_test,
+        **{name: getattr(args, name) for name in REPORTED},
+        "epochs": args.num_train_epochs,
+        "batch_size": args.global_batch_size,
+        "class_counts": data.counts,
+        "wall_seconds": round(trained.seconds, 1),
+        "images_per_second": round(trained.images_per_second, 1),
+        "data": deciding_settings(data.settings),
+        "device": args.device_in_words,
+        "training_version": TRAINING_VERSION,
+        "digest": digest,
+    }
+    if args.should_save:
+        write_json(folder / METRICS, metrics)
+    PartialState().wait_for_everyone()
+    return metrics
