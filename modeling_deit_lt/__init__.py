@@ -16,7 +16,7 @@ AutoConfig.register("deit_lt", DeiTLTConfig, exist_ok=True)
 AutoModel.register(DeiTLTConfig, DeiTLTModel, exist_ok=True)
 AutoModelForImageClassification.register(DeiTLTConfig, DeiTLTForImageClassification, exist_ok=True)
 
-# This makes `save_pretrained` copy the two source files into the folder, for processes without this package.
+# This makes `save_pretrained` copy the source files into the folder, for processes without this package.
 DeiTLTConfig.register_for_auto_class()
 DeiTLTModel.register_for_auto_class("AutoModel")
 DeiTLTForImageClassification.register_for_auto_class("AutoModelForImageClassification")

@@ -1,6 +1,6 @@
 """Configuration of DeiT-LT (CVPR 2024, arXiv 2404.02900): what the network is, never how it was trained."""
 
-from typing import Any, Literal
+from typing import Any
 
 from huggingface_hub.dataclasses import strict
 from transformers import DeiTConfig
@@ -20,7 +20,8 @@ _AUTO_MAP = {
 }
 
 
-def _pair(size: int | list[int] | tuple[int, int]) -> tuple[int, int]:
+def pair(size: int | list[int] | tuple[int, int]) -> tuple[int, int]:
+    """Height and width of a size; a single number is both."""
     return (size, size) if isinstance(size, int) else tuple(size)
 
 
@@ -43,11 +44,13 @@ class DeiTLTConfig(DeiTConfig):
         layer_norm_eps (`float`, *optional*, defaults to 1e-6):
             Epsilon of every LayerNorm, the paper's value (`DeiTConfig` has 1e-12).
         problem_type (`str`, *optional*, defaults to `"single_label_classification"`):
-            Fixed here, because the image classification pipeline chooses softmax or sigmoid by it.
+            The only one there is; `None`, as DeiT's configurations have it, becomes it. The image classification
+            pipeline chooses softmax or sigmoid by this field.
 
     Raises:
-        `StrictDataclassClassValidationError`: a value out of range, an `image_size` that is not a positive multiple of
-            `patch_size`, or `class_counts` whose length is not `num_labels`. It quotes a one-line `ValueError`.
+        `StrictDataclassClassValidationError`: a value out of range, another `problem_type`, an `image_size` that is
+            not a positive multiple of `patch_size`, or `class_counts` whose length is not `num_labels`. It quotes a
+            one-line `ValueError`.
         `StrictDataclassFieldValidationError`: a value of the wrong type.
 
     Example:
@@ -59,11 +62,11 @@ class DeiTLTConfig(DeiTConfig):
     ```"""
 
     model_type = "deit_lt"
+    # Predictions of transformers' Trainer are the logits, not what else was computed on the way.
+    keys_to_ignore_at_inference = ["hidden_states", "attentions", "tokens"]  # noqa: RUF012 (as in the base class)
 
     layer_norm_eps: float = 1e-6
-    problem_type: Literal["regression", "single_label_classification", "multi_label_classification"] | None = (
-        "single_label_classification"
-    )
+    problem_type: str | None = "single_label_classification"
     drop_path_rate: float | int = 0.0
     fusion_weight: float | int = 0.5
     class_counts: list[int] | None = None
@@ -71,13 +74,15 @@ class DeiTLTConfig(DeiTConfig):
     def __post_init__(self, **kwargs):
         # A fresh copy each time, also over a stored one: a save edits it, and a re-saved folder must point to itself.
         kwargs["auto_map"] = dict(_AUTO_MAP)
+        if self.problem_type is None:
+            self.problem_type = "single_label_classification"
         if self.class_counts is not None and self.id2label is None:
             kwargs.setdefault("num_labels", len(self.class_counts))
         super().__post_init__(**kwargs)
 
     def validate_image_size(self):
         """Refuses image sizes that patches do not tile: the remaining pixels would be ignored silently."""
-        for image, patch in zip(_pair(self.image_size), _pair(self.patch_size), strict=True):
+        for image, patch in zip(pair(self.image_size), pair(self.patch_size), strict=True):
             if patch <= 0 or image <= 0 or image % patch:
                 raise ValueError(f"image_size {image} is not a positive multiple of patch_size {patch}")
 
@@ -97,6 +102,11 @@ class DeiTLTConfig(DeiTConfig):
         """Refuses weights outside [0, 1]."""
         if not 0 <= self.fusion_weight <= 1:
             raise ValueError(f"fusion_weight must be in [0, 1], got {self.fusion_weight}")
+
+    def validate_problem_type(self):
+        """Refuses problems that both experts' cross-entropies do not solve."""
+        if self.problem_type != "single_label_classification":
+            raise ValueError(f"problem_type must be single_label_classification, got {self.problem_type}")
 
     def validate_class_counts(self):
         """Refuses counts of other classes. Runs again when a model is built and saved, as labels may be set later."""

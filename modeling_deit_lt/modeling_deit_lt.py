@@ -1,8 +1,9 @@
 """
 DeiT-LT (CVPR 2024, arXiv 2404.02900): a Vision Transformer with a CLS and a DIST token, each with its own head.
 
-Layers and parameter names are those of transformers' `DeiTForImageClassificationWithTeacher`. What differs: tokens and
-positions do not start at zero, stochastic depth, a loss, a weighted fusion, and LayerNorm's epsilon.
+Weights, and what they compute, are those of transformers' `DeiTForImageClassificationWithTeacher`. What differs:
+tokens and positions do not start at zero, stochastic depth, a loss, a weighted fusion, and LayerNorm's epsilon. None
+of transformers' own DeiT is used: saved folders hold this file and its layers', and have to run with later versions.
 """
 
 import math
@@ -11,27 +12,16 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import nn
+from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.conversion_mapping import (
-    get_checkpoint_conversion_mapping,
-    register_checkpoint_conversion_mapping,
-)
 from transformers.modeling_outputs import BaseModelOutput
-from transformers.models.deit.modeling_deit import DeiTEmbeddings, DeiTLayer, DeiTPreTrainedModel
 from transformers.utils import ModelOutput
-from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
-from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_deit_lt import DeiTLTConfig
+from .layers_deit_lt import DeiTLTEmbeddings, DeiTLTEncoder
 
 # Last parts of the names of the parameters that, besides biases and norms, carry no weight decay.
 NO_WEIGHT_DECAY = ("cls_token", "distillation_token", "position_embeddings")
-
-# Saved files hold DeiT's published names, which every transformers version reads, such as
-# `encoder.layer.0.attention.attention.query`; modules have the 5.x names, `layers.0.attention.q_proj`. transformers
-# translates both ways for its own classes and for those that register. It happens here rather than in the package, so
-# that the copy of this file inside a saved folder does it too.
-register_checkpoint_conversion_mapping("DeiTLTModel", get_checkpoint_conversion_mapping("DeiTModel"), overwrite=True)
 
 
 @dataclass
@@ -53,6 +43,8 @@ class DeiTLTImageClassifierOutput(ModelOutput):
             DIST, patches.
         attentions (`tuple` of L `torch.FloatTensor` of shape `(B, heads, 2 + N, 2 + N)`, on request):
             Attention weights after the softmax. They need `attn_implementation="eager"`.
+        tokens (`torch.FloatTensor` of shape `(B, 2, D)`):
+            CLS and DIST token after the final LayerNorm, what the heads see.
     """
 
     loss: torch.FloatTensor | None = None
@@ -61,66 +53,36 @@ class DeiTLTImageClassifierOutput(ModelOutput):
     distillation_logits: torch.FloatTensor | None = None
     hidden_states: tuple[torch.FloatTensor, ...] | None = None
     attentions: tuple[torch.FloatTensor, ...] | None = None
+    tokens: torch.FloatTensor | None = None
 
 
-class DeiTLTDropPath(nn.Module):
-    """
-    Stochastic depth: in training, zeroes the whole branch of a sample with probability `rate` and divides the others
-    by `1 - rate`, so that the expectation stays; in evaluation the identity.
-
-    Args:
-        rate (`float`): probability in [0, 1).
-    """
-
-    def __init__(self, rate: float):
-        super().__init__()
-        self.rate = rate
-
-    def forward(self, branch: torch.Tensor) -> torch.Tensor:
-        if not self.training or self.rate == 0.0:
-            return branch
-        keep = branch.new_empty((branch.shape[0],) + (1,) * (branch.ndim - 1)).bernoulli_(1.0 - self.rate)
-        return branch * (keep / (1.0 - self.rate))
-
-    def extra_repr(self) -> str:
-        return f"rate={self.rate:.3g}"
+def _choose(wanted: bool | None, configured: bool) -> bool:
+    return configured if wanted is None else wanted
 
 
-class DeiTLTLayer(DeiTLayer):
-    """
-    A DeiT layer whose two residual branches pass through stochastic depth.
-
-    Args:
-        config ([`DeiTLTConfig`]): the model's configuration.
-        drop_path_rate (`float`): this layer's own probability in [0, 1).
-    """
-
-    def __init__(self, config: DeiTLTConfig, drop_path_rate: float):
-        super().__init__(config)
-        self.drop_path = DeiTLTDropPath(drop_path_rate)
-
-    def forward(
-        self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, **kwargs
-    ) -> torch.Tensor:
-        branch, _ = self.attention(self.layernorm_before(hidden_states), attention_mask, **kwargs)
-        hidden_states = hidden_states + self.drop_path(self.dropout(branch))
-        branch = self.mlp(self.layernorm_after(hidden_states))
-        return hidden_states + self.drop_path(self.dropout(branch))
-
-
-class DeiTLTPreTrainedModel(DeiTPreTrainedModel):
+class DeiTLTPreTrainedModel(PreTrainedModel):
     """Initialisation, loading and saving. Parameters lie under the names of DeiT, so its checkpoints load."""
 
     config: DeiTLTConfig
-    _no_split_modules = ["DeiTEmbeddings", "DeiTLTLayer"]  # noqa: RUF012 (the base class has a plain list too)
-    _supports_flex_attn = False  # untested
+    base_model_prefix = "deit"
+    main_input_name = "pixel_values"
+    input_modalities = ("image",)
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["DeiTLTEmbeddings", "DeiTLTLayer"]  # noqa: RUF012 (the base class has a plain list too)
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_attention_backend = True
+    _can_compile_fullgraph = True
+    _input_embed_layer = "patch_embeddings"
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        # DeiT's own zeroes both tokens and the positions: CLS and DIST would be one token, and patches have no place.
-        super()._init_weights(module)
+        super()._init_weights(module)  # biases and norms
         std = self.config.initializer_range
-        if isinstance(module, DeiTEmbeddings):
+        if isinstance(module, DeiTLTEmbeddings):
+            # Two draws that are overwritten: with them a seed gives the weights it always gave.
+            init.trunc_normal_(module.position_embeddings, std=std)
+            init.trunc_normal_(module.cls_token, std=std)
             # As the official code: the CLS token almost zero, so that it starts as its position alone.
             init.normal_(module.cls_token, std=1e-6)
             init.trunc_normal_(module.distillation_token, std=std)
@@ -144,37 +106,46 @@ class DeiTLTModel(DeiTLTPreTrainedModel):
 
     def __init__(self, config: DeiTLTConfig):
         super().__init__(config)
-        self.embeddings = DeiTEmbeddings(config)
-        last = max(config.num_hidden_layers - 1, 1)
-        rates = [config.drop_path_rate * index / last for index in range(config.num_hidden_layers)]
-        self.layers = nn.ModuleList([DeiTLTLayer(config, rate) for rate in rates])
+        self.embeddings = DeiTLTEmbeddings(config)
+        self.encoder = DeiTLTEncoder(config)
         self.layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.post_init()
 
-    # Untied: like DeiT's, the last of `hidden_states` is the last layer's output before the final LayerNorm.
-    @merge_with_config_defaults
-    @capture_outputs(tie_last_hidden_states=False)
     def forward(
-        self, pixel_values: torch.Tensor, interpolate_pos_encoding: bool | None = None, **kwargs
-    ) -> BaseModelOutput:
+        self,
+        pixel_values: torch.Tensor,
+        interpolate_pos_encoding: bool = False,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> BaseModelOutput | tuple:
         """
         Args:
             pixel_values (`torch.Tensor` of shape `(B, num_channels, height, width)`): normalised images.
-            interpolate_pos_encoding (`bool`, *optional*): accept another image size than the configured one.
-            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`.
+            interpolate_pos_encoding (`bool`, *optional*, defaults to `False`):
+                Accept another image size than the configured one.
+            output_hidden_states, output_attentions, return_dict (`bool`, *optional*):
+                What to return; by default as configured.
 
         Returns:
             [`BaseModelOutput`]: `last_hidden_state` of shape `(B, 2 + N, D)`, after the final LayerNorm, tokens in the
-            order CLS, DIST, patches; `hidden_states` and `attentions` as in [`DeiTLTImageClassifierOutput`].
+            order CLS, DIST, patches; `hidden_states` and `attentions` as in [`DeiTLTImageClassifierOutput`]. A tuple
+            with `return_dict=False`.
 
         Raises:
-            `ValueError`: number of channels or (without `interpolate_pos_encoding`) image size other than configured.
+            `ValueError`: number of channels or (without `interpolate_pos_encoding`) image size other than configured;
+                `output_attentions` with another attention implementation than `"eager"`.
         """
-        pixel_values = pixel_values.to(self.embeddings.patch_embeddings.projection.weight.dtype)
-        hidden_states = self.embeddings(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
-        for layer in self.layers:
-            hidden_states = layer(hidden_states, **kwargs)
-        return BaseModelOutput(last_hidden_state=self.layernorm(hidden_states))
+        output_attentions = _choose(output_attentions, self.config.output_attentions)
+        if output_attentions and self.config._attn_implementation != "eager":
+            raise ValueError("only eager attention has weights to return; call set_attn_implementation('eager') first")
+        output = self.encoder(
+            self.embeddings(pixel_values, interpolate_pos_encoding),
+            _choose(output_hidden_states, self.config.output_hidden_states),
+            output_attentions,
+        )
+        output.last_hidden_state = self.layernorm(output.last_hidden_state)
+        return output if _choose(return_dict, self.config.return_dict) else output.to_tuple()
 
 
 class DeiTLTForImageClassification(DeiTLTPreTrainedModel):
@@ -200,30 +171,34 @@ class DeiTLTForImageClassification(DeiTLTPreTrainedModel):
         self.distillation_classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
 
-    @can_return_tuple
     def forward(
         self,
         pixel_values: torch.Tensor,
         labels: torch.Tensor | None = None,
-        interpolate_pos_encoding: bool | None = None,
-        **kwargs,
-    ) -> DeiTLTImageClassifierOutput:
+        interpolate_pos_encoding: bool = False,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> DeiTLTImageClassifierOutput | tuple:
         """
         Args:
             pixel_values (`torch.Tensor` of shape `(B, num_channels, height, width)`): normalised images.
             labels (`torch.LongTensor` of shape `(B,)`, *optional*): class indices for the loss without a teacher,
                 `0.5 * CE(cls_logits, labels) + 0.5 * CE(distillation_logits, labels)`.
-            interpolate_pos_encoding (`bool`, *optional*): accept another image size than the configured one.
-            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`.
+            interpolate_pos_encoding (`bool`, *optional*, defaults to `False`):
+                Accept another image size than the configured one.
+            output_hidden_states, output_attentions, return_dict (`bool`, *optional*):
+                What to return; by default as configured.
 
         Returns:
             [`DeiTLTImageClassifierOutput`], or a tuple with `return_dict=False`.
 
         Raises:
-            `ValueError`: number of channels or (without `interpolate_pos_encoding`) image size other than configured.
+            `ValueError`: number of channels or (without `interpolate_pos_encoding`) image size other than configured;
+                `output_attentions` with another attention implementation than `"eager"`.
         """
-        outputs = self.deit(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding, **kwargs)
-        tokens = outputs.last_hidden_state
+        outputs = self.deit(pixel_values, interpolate_pos_encoding, output_hidden_states, output_attentions, True)
+        tokens = outputs.last_hidden_state[:, :2]
         cls_logits = self.cls_classifier(tokens[:, 0])
         distillation_logits = self.distillation_classifier(tokens[:, 1])
         weight = self.config.fusion_weight
@@ -233,14 +208,16 @@ class DeiTLTForImageClassification(DeiTLTPreTrainedModel):
             # Not `self.loss_function`: given float targets it would turn the saved model into a multi-label one.
             cls_loss = F.cross_entropy(cls_logits.float(), labels)
             loss = 0.5 * cls_loss + 0.5 * F.cross_entropy(distillation_logits.float(), labels)
-        return DeiTLTImageClassifierOutput(
+        output = DeiTLTImageClassifierOutput(
             loss=loss,
             logits=weight * cls_logits + (1 - weight) * distillation_logits,
             cls_logits=cls_logits,
             distillation_logits=distillation_logits,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
+            tokens=tokens,
         )
+        return output if _choose(return_dict, self.config.return_dict) else output.to_tuple()
 
 
 __all__ = [
