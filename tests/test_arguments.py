@@ -1,8 +1,13 @@
 """Settings: what is refused, and the learning rate that follows from the batch."""
 
+import dataclasses
+import json
+
 import pytest
 from helpers import arguments, tiny_student, training_images
 
+from trainer.settings import deciding_settings
+from trainer.teachers.arguments import TeacherArguments
 from trainer.trainer import DeiTLTTrainer
 
 
@@ -11,7 +16,7 @@ def test_learning_rate_rule(tmp_path, paper_rule, expected):
     args = arguments(
         tmp_path, per_device_train_batch_size=32, gradient_accumulation_steps=4, paper_learning_rate_rule=paper_rule
     )
-    assert args.learning_rate == pytest.approx(expected)
+    assert args.peak_learning_rate == pytest.approx(expected)
 
 
 def test_drw_is_off_unless_it_is_asked_for(tmp_path):
@@ -59,9 +64,49 @@ def test_schedule_is_warmup_then_cosine_to_the_floor(tmp_path):
         ({"learning_rate": 1e-3}, "set base_learning_rate"),
         ({"warmup_epochs": 2}, "must be fewer than num_train_epochs"),
         ({"eval_strategy": "epoch"}, "set model_selection"),
+        ({"drw_start_epoch": 2}, "lies outside the 2 epochs of the run; for no DRW leave it out"),
+        ({"seed": 2**32}, "seed must lie in"),
+        ({"per_device_train_batch_size": 0}, "per_device_train_batch_size must lie in"),
+        ({"per_device_eval_batch_size": 0}, "per_device_eval_batch_size must lie in"),
+        ({"gradient_accumulation_steps": 0}, "gradient_accumulation_steps must lie in"),
+        ({"dataloader_num_workers": -1}, "dataloader_num_workers must lie in"),
+        ({"prediction_loss_only": True}, "nothing to report"),
+        ({"lr_scheduler_kwargs": {"min_lr": 1.0}}, "no lr_scheduler_kwargs"),
         ({"model_selection": "validation"}, "set save_strategy"),
     ],
 )
 def test_settings_out_of_range_are_refused(tmp_path, setting, message):
     with pytest.raises(ValueError, match=message):
         arguments(tmp_path, **setting)
+
+
+def test_another_run_is_a_replacement(tmp_path):
+    """No setting was changed by making the arguments, so all of them can be given again."""
+    args = arguments(tmp_path, per_device_train_batch_size=32, model_selection="validation", save_strategy="epoch")
+    other = dataclasses.replace(args, seed=1)
+    differing = [f.name for f in dataclasses.fields(args) if getattr(args, f.name) != getattr(other, f.name)]
+    assert differing == ["seed"]
+    larger = dataclasses.replace(args, per_device_train_batch_size=64, num_train_epochs=10)
+    assert larger.peak_learning_rate == 2 * args.peak_learning_rate
+    assert (args.get_warmup_steps(100), larger.get_warmup_steps(100)) == (25, 5)  # half an epoch of 2, and of 10
+
+
+def test_what_follows_from_workers_follows_again_in_a_replacement(tmp_path):
+    workers = arguments(tmp_path, dataloader_num_workers=2)
+    assert workers.dataloader_persistent_workers
+    assert not dataclasses.replace(workers, dataloader_num_workers=0).dataloader_persistent_workers
+
+
+def test_a_teachers_replacement_keeps_its_own_precision(tmp_path):
+    args = TeacherArguments(output_dir=str(tmp_path), use_cpu=True, bf16=True, sam_rho=[0.1])
+    other = dataclasses.replace(args, bf16=False)
+    assert (args.mixed_precision, other.mixed_precision, other.sam_rho) == ("bf16", "no", [0.1])
+
+
+def test_what_decides_and_what_does_not(tmp_path):
+    args = arguments(tmp_path)
+    elsewhere = dataclasses.replace(args, output_dir="elsewhere", dataloader_num_workers=2, logging_steps=7)
+    assert deciding_settings(elsewhere) == deciding_settings(args)
+    for change in ({"seed": 1}, {"per_device_train_batch_size": 2}, {"optim": "sgd"}, {"bf16": True}, {"alpha": 0.1}):
+        assert deciding_settings(dataclasses.replace(args, **change)) != deciding_settings(args)
+    json.dumps(deciding_settings(args))

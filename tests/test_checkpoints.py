@@ -18,6 +18,7 @@ from helpers import (
 from trainer.augmentation import EvaluationImages, image_processor
 from trainer.checkpoints import last_complete_checkpoint, load_student
 from trainer.errors import CheckpointError
+from trainer.run.student import save_and_test, weights_of
 from trainer.teachers import Teacher
 from trainer.trainer import DeiTLTTrainer
 
@@ -43,7 +44,7 @@ def test_ema_is_its_formula_per_optimiser_step(tmp_path):
         average = decay * average + (1 - decay) * current
     torch.testing.assert_close(weights(trainer.ema_callback.ema.module), average, atol=1e-6, rtol=1e-5)
     own = weights(model).clone()
-    with trainer.ema_callback.applied_to(model):
+    with weights_of(model, trainer.ema_callback.ema.module.state_dict()):
         torch.testing.assert_close(weights(model), average, atol=1e-6, rtol=1e-5)
     assert torch.equal(weights(model), own)
 
@@ -164,7 +165,8 @@ def test_selection_keeps_the_best_by_balanced_accuracy_or_as_the_paper(tmp_path,
     assert trainer.state.best_model_checkpoint.endswith(f"checkpoint-{best * steps}")
     last = weights(trainer.model)
     trainer.compute_metrics = None
-    reports, prediction = trainer.evaluate_weights(held_out)
+    reports, prediction = save_and_test(trainer, held_out)
+    assert torch.equal(weights(load_student(tmp_path)), weights(trainer.model))
     chosen = load_student(trainer.state.best_model_checkpoint)
     assert torch.equal(weights(trainer.model), weights(chosen))
     assert not torch.equal(weights(trainer.model), last)
@@ -173,10 +175,12 @@ def test_selection_keeps_the_best_by_balanced_accuracy_or_as_the_paper(tmp_path,
 
 
 def test_the_weight_average_copies_the_model_alone(tmp_path):
-    """The trainer's hook on the model must not drag the trainer, its teacher and its data into the copy."""
+    """No trainer leaves a hook on the model, which would drag trainer, teacher and data into the copy."""
     import copy
 
     trainer = DeiTLTTrainer(tiny_student(), arguments(tmp_path), teacher(), train_dataset=training_images())
+    DeiTLTTrainer(trainer.model, arguments(tmp_path), teacher(), train_dataset=training_images())
+    assert not any(module._forward_hooks for module in trainer.model.modules())
     copied = {}
     copy.deepcopy(trainer.model, copied)
     assert not any(isinstance(value, (DeiTLTTrainer, Teacher)) for value in copied.values())

@@ -36,13 +36,13 @@ def test_a_card_without_a_place_is_refused():
     from trainer.arguments import DataArguments
 
     with pytest.raises(RunError, match="has no place <!-- run: data -->"):
-        fill_model_card("# A card", {**METRICS, "last": _report()}, (DataArguments(), DataArguments()))
+        fill_model_card({**METRICS, "last": _report()}, (DataArguments(), DataArguments()), template="# A card")
 
 
 def test_an_empty_group_is_left_out_of_the_metadata():
     from trainer.arguments import DataArguments
 
-    text = fill_model_card(CARD.read_text(), {**METRICS, "last": _report()}, (DataArguments(), DataArguments()))
+    text = fill_model_card({**METRICS, "last": _report()}, (DataArguments(), DataArguments()))
     assert [result.metric_value for result in ModelCard(text).data.eval_results] == [50.0]
 
 
@@ -51,7 +51,7 @@ def test_balanced_accuracy_leads_where_the_report_leads_with_it():
 
     numbers = {"balanced_accuracy": None, **_report()["mean"]} | {"balanced_accuracy": 40.0, "tail": 30.0}
     metrics = {**METRICS, "last": dict.fromkeys(("mean", "cls", "dist"), numbers)}
-    card = ModelCard(fill_model_card(CARD.read_text(), metrics, (DataArguments(), DataArguments())))
+    card = ModelCard(fill_model_card(metrics, (DataArguments(), DataArguments())))
     results = card.data.eval_results
     assert [(r.metric_type, r.metric_value) for r in results] == [("balanced_accuracy", 40.0), ("accuracy", 30.0)]
     assert results[0].metric_name == "balanced accuracy, mean of both experts"
@@ -61,7 +61,7 @@ def test_a_choice_on_the_test_split_is_named():
     from trainer.arguments import DataArguments
 
     metrics = {**METRICS, "last": _report(), "best": _report(), "model_selection": "paper"}
-    text = fill_model_card(CARD.read_text(), metrics, (DataArguments(), DataArguments()))
+    text = fill_model_card(metrics, (DataArguments(), DataArguments()))
     assert "the best checkpoint on this test split itself" in text
 
 

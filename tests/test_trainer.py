@@ -49,8 +49,8 @@ def test_neutral_without_a_teacher_it_is_transformers_trainer(tmp_path):
     expected = tiny_student()
     reference = Trainer(expected, plain, train_dataset=images)
     reference.train()
-    ours = arguments(tmp_path / "b", **{**shared, **NEUTRAL, "lr_scheduler_type": "constant"})
-    ours.learning_rate, ours.lr_scheduler_kwargs = 1e-3, {}
+    rate = {"lr_scheduler_type": "constant", "base_learning_rate": 1e-3 * 512 / 4}
+    ours = arguments(tmp_path / "b", **{**shared, **NEUTRAL, **rate})
     student = tiny_student()
     trainer = DeiTLTTrainer(student, ours, train_dataset=images)
     trainer.train()
@@ -71,7 +71,7 @@ def test_accumulation_of_four_batches_equals_one_large_batch(tmp_path):
         gradient_accumulation_steps=4,
         **shared,
     )
-    assert one.args.learning_rate == four.args.learning_rate
+    assert one.args.peak_learning_rate == four.args.peak_learning_rate
     assert one.state.global_step == four.state.global_step == 6
     losses = [[row["loss"] for row in history(tmp_path / run) if "loss" in row] for run in "ab"]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
@@ -49,16 +47,6 @@ class EmaCallback(TrainerCallback):
     def save(self, folder: str) -> None:
         """Write the average into a checkpoint."""
         save_file(self.ema.module.state_dict(), Path(folder, EMA_FILE))
-
-    @contextmanager
-    def applied_to(self, model: nn.Module) -> Iterator[None]:
-        """Give the model the averaged weights for the length of a block."""
-        own = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-        model.load_state_dict(self.ema.module.state_dict())
-        try:
-            yield
-        finally:
-            model.load_state_dict(own)
 
 
 class SelectionCallback(TrainerCallback):

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import finetune
 import pytest
 import timm
 import torch
@@ -11,6 +10,7 @@ from helpers import image_tree, write_recipe
 from timm.models import save_for_hf
 from transformers import ResNetConfig, ResNetForImageClassification, ViTImageProcessor
 
+from trainer.commands import finetune
 from trainer.errors import TeacherError
 from trainer.teachers import load_teacher
 from trainer.teachers.class_names import class_order, read_class_names
@@ -153,7 +153,9 @@ def permuted(teacher, folder, order, names):
 def test_a_permuted_teacher_is_the_same_teacher(tmp_path, monkeypatch):
     """Through the command: a recipe's teacher has the data's names; the others are mapped by their own or a file's."""
     monkeypatch.chdir(tmp_path)
-    recipe = write_recipe(tmp_path, dataset=str(image_tree(tmp_path / "images")), num_train_epochs=2)
+    recipe = write_recipe(
+        tmp_path, dataset=str(image_tree(tmp_path / "images")), num_train_epochs=2, drw_start_epoch=1
+    )
 
     def accuracy(run, *flags):
         finetune.main([str(recipe), f"--output_dir={run}", *flags])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.utils.data import Dataset as TorchDataset
 
 from modeling_deit_lt import DeiTLTForImageClassification
 from trainer.augmentation import EvaluationImages, TrainingImages, image_processor, train_transform
@@ -121,21 +122,7 @@ def train_student(
         checkpoint: to resume from. Default: start anew.
     """
     seconds = trainer.train(resume_from_checkpoint=checkpoint).metrics["train_runtime"]
-    last = {name: weight.clone() for name, weight in trainer.model.state_dict().items()}
-    best = trainer.state.best_model_checkpoint if recipe.training.model_selection != "last" else None
-    if best is not None:
-        trainer.model.load_state_dict(load_student(best).state_dict())
-    trainer.save_model()
-    test_images = EvaluationImages(data.splits["test"], trainer.processing_class)
-    prediction = trainer.predict(test_images)
-    reports = {"last": trainer.report(prediction), "best": None, "ema": None}
-    if best is not None:
-        reports["best"] = reports["last"]
-        with weights_of(trainer.model, last):
-            reports["last"] = trainer.report(trainer.predict(test_images))
-    if trainer.ema_callback is not None:
-        with weights_of(trainer.model, trainer.ema_callback.ema.module.state_dict()):
-            reports["ema"] = trainer.report(trainer.predict(test_images))
+    reports, prediction = save_and_test(trainer, EvaluationImages(data.splits["test"], trainer.processing_class))
     return Run(
         recipe=recipe,
         data=data,
@@ -148,6 +135,33 @@ def train_student(
         seconds=seconds,
         images_per_second=trainer.images_per_second(seconds),
     )
+
+
+def save_and_test(trainer: DeiTLTTrainer, test_images: TorchDataset) -> tuple[dict[str, dict | None], object]:
+    """Save the weights that `model_selection` chose, then test them, the last ones and their average.
+
+    Args:
+        trainer: after its training; its model keeps the chosen weights.
+        test_images: evaluation images with labels.
+
+    Returns:
+        The reports and the prediction of a `Run`.
+    """
+    last = {name: weight.clone() for name, weight in trainer.model.state_dict().items()}
+    best = trainer.state.best_model_checkpoint if trainer.args.model_selection != "last" else None
+    if best is not None:
+        trainer.model.load_state_dict(load_student(best).state_dict())
+    trainer.save_model()
+    prediction = trainer.predict(test_images)
+    reports = {"last": trainer.report(prediction), "best": None, "ema": None}
+    if best is not None:
+        reports["best"] = reports["last"]
+        with weights_of(trainer.model, last):
+            reports["last"] = trainer.report(trainer.predict(test_images))
+    if trainer.ema_callback is not None:
+        with weights_of(trainer.model, trainer.ema_callback.ema.module.state_dict()):
+            reports["ema"] = trainer.report(trainer.predict(test_images))
+    return reports, prediction
 
 
 @contextmanager

@@ -1,0 +1,103 @@
+"""Recipes: what wins over what, which texts are which values, and that all shipped ones can be read."""
+
+from pathlib import Path
+
+import pytest
+from helpers import SCRIPTS, write_recipe
+
+from trainer.errors import SettingError
+from trainer.run.recipes import student_recipe, teacher_recipe
+
+CPU = {"use_cpu": True, "bf16": False}
+
+
+def test_every_recipe_can_be_read():
+    """All keys and values are known, and a teacher recipe that is named is there."""
+    paths = list(SCRIPTS.glob("recipes/*.yaml"))
+    assert len(paths) == 9
+    for path in paths:
+        recipe = student_recipe(path, CPU)
+        assert recipe.teacher.name == Path(recipe.training.teacher).stem
+    for path in SCRIPTS.glob("recipes/teachers/*.yaml"):
+        assert teacher_recipe(path, CPU).training.output_dir == f"runs/teachers/{path.stem}"
+
+
+def test_the_cifar_recipes_have_the_published_peak_rate_and_batch():
+    """2.5e-4 at 1024 images per step (official scripts), DRW for the last 100 of 1,200 epochs without mixing."""
+    paths = list(SCRIPTS.glob("recipes/cifar*_rho*.yaml"))
+    assert len(paths) == 6
+    for path in paths:
+        args = student_recipe(path, CPU).training
+        assert args.global_batch_size == 1024
+        assert args.peak_learning_rate == pytest.approx(2.5e-4)
+        assert (args.num_train_epochs, args.drw_start_epoch, args.drw_mixing) == (1200, 1100, False)
+        assert (args.drw_mean, args.drop_partial_batches) == ("micro_batch", True)
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "value"),
+    [
+        ("save_strategy: no", "save_strategy", "no"),  # YAML's own reading is False
+        ("base_learning_rate: 1e-3", "base_learning_rate", 1e-3),  # and here a word
+        ("drw_start_epoch: none", "drw_start_epoch", None),
+        ("drw_start_epoch: null", "drw_start_epoch", None),
+        ("drw_start_epoch:", "drw_start_epoch", None),
+        ("teacher: None", "teacher", None),
+        ("bf16: off", "bf16", False),
+        ("seed: 07", "seed", 7),
+        ("report_to: [tensorboard, wandb]", "report_to", ["tensorboard", "wandb"]),
+        ("optim_args: none", "optim_args", None),
+        (
+            "lr_scheduler_type: cosine_with_min_lr\nlr_scheduler_kwargs: {min_lr: 1e-5}",
+            "lr_scheduler_kwargs",
+            {"min_lr": 1e-5},
+        ),
+    ],
+)
+def test_texts_are_values_of_their_settings_types(tmp_path, line, name, value):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(f"{line}\n")
+    assert getattr(student_recipe(path, CPU).training, name) == value
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("seed: 1.5", "seed must be a whole number, got 1.5"),
+        ("seed: [1, 2]", r"seed must be a whole number, got \['1', '2'\]"),
+        ("seed: true", "seed must be a whole number, got true"),
+        ("alpha: {a: 1}", "alpha must be a number"),
+        ("alpha: nan", r"alpha must lie in \[0, 1\], got nan"),
+        ("preset: huge", "preset must be one of tiny, small, base, got huge"),
+        ("lr_scheduler_type: bogus", "bogus"),
+        ("- a list", "must hold `key: value` lines"),
+        ("alpha: [", "is not valid YAML"),
+        ("alhpa: 1", "unknown key alhpa; did you mean alpha"),
+    ],
+)
+def test_wrong_lines_are_one_line(tmp_path, line, message):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(f"{line}\n")
+    with pytest.raises(SettingError, match=message) as refusal:
+        student_recipe(path, CPU)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_teacher_takes_over_seed_and_device_but_not_precision(tmp_path):
+    path = write_recipe(tmp_path, seed=5, bf16=True, dataloader_num_workers=3)
+    teacher = student_recipe(path).teacher.training
+    assert (teacher.seed, teacher.use_cpu, teacher.bf16, teacher.dataloader_num_workers) == (5, True, False, 3)
+    on_device = tmp_path / "teacher.yaml"
+    on_device.write_text("images_on_device: true\nimage_size: 8\n")
+    assert student_recipe(path).teacher.training.dataloader_num_workers == 0
+
+
+def test_what_is_asked_follows_the_teachers_recipe_but_not_its_comments(tmp_path):
+    path = write_recipe(tmp_path)
+    asked = student_recipe(path).asked
+    teacher = tmp_path / "teacher.yaml"
+    teacher.write_text("# a remark\n" + teacher.read_text())
+    assert student_recipe(path).asked == asked
+    teacher.write_text(teacher.read_text() + "momentum: 0.8\n")
+    assert student_recipe(path).asked != asked
+    assert student_recipe(path, {"teacher": "none"}).asked["teacher"] is None
