@@ -8,6 +8,7 @@ import torch
 from helpers import arguments, picture_dataset, teacher, tiny_student, training_images
 
 from trainer.augmentation import EvaluationImages, image_processor
+from trainer.run.student import save_and_test
 from trainer.trainer import DeiTLTTrainer
 
 
@@ -37,10 +38,10 @@ def main(folder: str, batch_size: str) -> None:
     trainer.train()
     test = EvaluationImages(picture_dataset((13, 9, 7)), image_processor(8, 1.0))
     prediction = trainer.predict(test)
-    reports, _ = trainer.evaluate_weights(test)
+    reports, _ = save_and_test(trainer, test)
     result = {
         "world_size": args.world_size,
-        "learning_rate": args.learning_rate,
+        "learning_rate": args.peak_learning_rate,
         "steps": trainer.state.global_step,
         "losses": [row["loss"] for row in trainer.state.log_history if "loss" in row],
         "parts": [[row["loss_cls"], row["loss_dist"]] for row in trainer.state.log_history if "loss" in row],

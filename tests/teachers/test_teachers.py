@@ -14,7 +14,7 @@ from transformers import ResNetConfig, ResNetForImageClassification, ViTImagePro
 
 from trainer.augmentation import TrainingImages, train_transform
 from trainer.errors import TeacherError
-from trainer.teachers import Teacher, check_teacher, is_complete, load_teacher, train_teacher
+from trainer.teachers import Teacher, check_teacher, load_teacher, train_teacher
 from trainer.teachers.arguments import TeacherArguments
 from trainer.teachers.cosine import CosineClassifier
 
@@ -87,14 +87,12 @@ def trained(tmp_path_factory):
         disable_tqdm=True,
         save_strategy="no",
     )
-    return folder, train_teacher(args, DatasetDict(train=data, test=data), None, {"dataset": "pictures"})
+    return folder, train_teacher(args, DatasetDict(train=data, test=data))
 
 
 def test_training_learns_and_writes_a_folder(trained):
-    folder, metrics = trained
-    assert metrics["teacher"]["accuracy"] > 95  # 75 is what the head class alone gives
-    assert is_complete(folder)
-    assert json.loads((folder / "metrics.json").read_text()) == metrics
+    folder, result = trained
+    assert result.figures["accuracy"] > 95  # 75 is what the head class alone gives
     assert json.loads((folder / "config.json").read_text())["label_names"] == ["dark", "bright"]
     history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
     assert history[-1]["epoch"] == 8
