@@ -1,7 +1,9 @@
-# Every target makes the virtual environment in .venv first, if it is missing.
+# Every target makes the virtual environment that it needs first, if it is missing.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+# The lower bounds of setup.cfg, where .venv has the newest versions that were tested.
+OLDEST := .venv-oldest
 # One thread computes and one worker augments: more of either would fight over two cores.
 LAUNCH := $(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no \
 	--num_cpu_threads_per_process 1
@@ -10,15 +12,17 @@ RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 export HF_HUB_OFFLINE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow quality style
+.PHONY: help demo test test-oldest test-slow quality style
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
-$(VENV)/.complete: setup.cfg constraints.txt pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+$(VENV)/.complete: constraints.txt
+$(OLDEST)/.complete: .ci/oldest.txt
+%/.complete: setup.cfg pyproject.toml
+	test -x $*/bin/python || $(PYTHON) -m venv $*
+	$*/bin/python -m pip install --quiet --upgrade pip
+	$*/bin/python -m pip install --quiet --constraint $(filter %.txt,$^) --editable '.[dev]'
 	touch $@
 
 demo: $(VENV)/.complete ## the whole method on long-tailed digits, on a CPU, in minutes
@@ -27,6 +31,9 @@ demo: $(VENV)/.complete ## the whole method on long-tailed digits, on a CPU, in 
 
 test: $(VENV)/.complete ## the tests
 	$(BIN)/python -m pytest
+
+test-oldest: $(OLDEST)/.complete ## the tests with the oldest versions that setup.cfg admits
+	$(OLDEST)/bin/python -m pytest
 
 test-slow: $(VENV)/.complete ## the tests that take longer
 	$(BIN)/python -m pytest -m slow

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -127,11 +128,20 @@ def test_pipeline_scores_are_the_softmax_of_the_logits(model, folder, mode):
 # In other processes
 
 
-def run(script, tmp_path):
+# The interpreter with the other set of versions, where both environments of the Makefile are there.
+STAMPS = Path(modeling_deit_lt.__file__).parents[1].glob(".venv*/.complete")
+OTHERS = [stamp.parent / "bin" / "python" for stamp in STAMPS if not stamp.parent.samefile(sys.prefix)]
+PYTHONS = [
+    sys.executable,
+    pytest.param(*OTHERS[:1] or [None], marks=pytest.mark.skipif(not OTHERS, reason="needs .venv and .venv-oldest")),
+]
+
+
+def run(script, tmp_path, python=sys.executable):
     """Runs a script in a fresh interpreter elsewhere, offline, with its own cache of remote code."""
     environment = {**os.environ, "HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        [sys.executable, "-c", script],
+        [python, "-c", script],
         cwd=tmp_path,
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -175,14 +185,15 @@ save_file({name: value.detach() for name, value in outputs.items()}, "outputs.sa
 )
 
 
-def test_folder_opens_in_a_process_without_the_package(model, folder, tmp_path):
+@pytest.mark.parametrize("python", PYTHONS, ids=["these versions", "the other versions"])
+def test_folder_opens_in_a_process_without_the_package(model, folder, tmp_path, python):
     deit = DeiTForImageClassificationWithTeacher(DeiTConfig(**TINY, num_labels=3)).eval()
     with torch.no_grad():
         for parameter in deit.parameters():
             parameter.normal_(std=0.3)
     deit.save_pretrained(tmp_path / "deit")
     save_file({"images": IMAGES}, tmp_path / "images.safetensors")
-    result = run(OPEN_REMOTE, tmp_path)
+    result = run(OPEN_REMOTE, tmp_path, python)
     assert result.returncode == 0, result.stderr
     outputs = load_file(tmp_path / "outputs.safetensors")
     expected = {
@@ -196,7 +207,10 @@ def test_folder_opens_in_a_process_without_the_package(model, folder, tmp_path):
         torch.testing.assert_close(outputs[name], value, rtol=0, atol=1e-5)
     # The second save, made without the package, is the first: one that opens here too.
     assert {path.name for path in (tmp_path / "again").iterdir()} == {path.name for path in folder.iterdir()}
-    assert type(AutoModelForImageClassification.from_pretrained(tmp_path / "again")) is DeiTLTForImageClassification
+    again, report = AutoModelForImageClassification.from_pretrained(tmp_path / "again", output_loading_info=True)
+    assert type(again) is DeiTLTForImageClassification
+    assert not any(report.values()), report
+    assert torch.equal(again.eval()(IMAGES).logits, model(IMAGES).logits)
 
 
 def test_without_consent_the_error_names_the_argument(folder, tmp_path):
