@@ -1,14 +1,14 @@
 """Folders of runs: whose they are, who works in them, and what becomes of what lies there."""
 
-import multiprocessing
-from pathlib import Path
+import subprocess
+import sys
 
 import pytest
 from helpers import arguments
 
 from trainer.errors import CheckpointError, DeiTLTError, RunError
 from trainer.run.files import read_json, write_json
-from trainer.run.folder import begin, locked, open_run
+from trainer.run.folder import LOCK, begin, locked, open_run
 
 
 def run_in(folder, kind="student", **settings):
@@ -75,43 +75,43 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path, place):
     assert "\n" not in str(refusal.value)
 
 
-def hold(folder, inside, leave):
-    """A process that works in a folder until it is told to leave."""
-    with locked(Path(folder)):
-        inside.set()
-        leave.wait(60)
+HOLD = """
+import sys
+from filelock import FileLock
+with FileLock(sys.argv[1]):
+    print("inside", flush=True)
+    sys.stdin.read()
+"""
 
 
 @pytest.fixture
 def another_run(tmp_path):
-    """A folder that another process works in, and how to end that."""
-    context = multiprocessing.get_context("spawn")
-    inside, leave = context.Event(), context.Event()
-    process = context.Process(target=hold, args=(str(tmp_path / "out"), inside, leave))
-    process.start()
-    assert inside.wait(60)
-    yield tmp_path / "out", process, leave
-    leave.set()
-    process.join()
+    """A folder that another process works in until its input ends."""
+    (tmp_path / "out").mkdir()
+    words = [sys.executable, "-c", HOLD, str(tmp_path / "out" / LOCK)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "inside\n"
+        yield tmp_path / "out", process
 
 
 def test_a_second_run_is_refused_while_the_first_works_or_lives(another_run):
-    folder, process, _ = another_run
+    folder, process = another_run
     for settings in ({}, RESUME):
-        with pytest.raises(RunError, match="another run works in .*; wait for its end"):
+        with pytest.raises(RunError, match=r"another run works in .*; wait for its end"):
             run_in(folder, **settings)
     process.kill()  # a lock dies with its process
-    process.join()
+    process.wait()
     assert run_in(folder) is None
 
 
 def test_a_shared_teachers_folder_is_waited_for(another_run, monkeypatch):
-    folder, _, leave = another_run
+    folder, process = another_run
     waited = []
 
     def until_it_leaves(seconds):
         waited.append(seconds)
-        leave.set()
+        process.stdin.close()
+        process.wait()
 
     monkeypatch.setattr("trainer.run.folder.time.sleep", until_it_leaves)
     with locked(folder, wait=True):
