@@ -1,6 +1,9 @@
 """What a run saves, takes up again, averages and selects."""
 
+import functools
 import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +19,7 @@ from helpers import (
 )
 
 from trainer.augmentation import EvaluationImages, image_processor
-from trainer.checkpoints import last_complete_checkpoint, load_student
+from trainer.checkpoints import check_checkpoint, last_complete_checkpoint, load_student
 from trainer.errors import CheckpointError
 from trainer.run.student import save_and_test, weights_of
 from trainer.teachers import Teacher
@@ -95,6 +98,40 @@ def test_a_checkpoint_that_was_cut_off_is_passed_over(tmp_path):
     assert last_complete_checkpoint(tmp_path / "nowhere") is None
 
 
+FILES = ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "ema.safetensors", "config.json")
+
+
+@pytest.mark.parametrize("name", [*FILES, "training_args.bin", "trainer_state.json"])
+def test_a_damaged_checkpoint_is_passed_over_and_named(tmp_path, caplog, name):
+    """Each of its files in turn, cut in half and empty."""
+    folder = Path(shutil.copytree(three_checkpoints(), tmp_path / "run"))
+    newest = folder / "checkpoint-12"
+    content = (newest / name).read_bytes()
+    for damaged in (content[: len(content) // 2], b""):
+        (newest / name).write_bytes(damaged)
+        assert last_complete_checkpoint(folder) == str(folder / "checkpoint-8")
+        assert f"checkpoint-12 is not a complete checkpoint: {name} is damaged; passed over" in caplog.text
+        with pytest.raises(CheckpointError, match=f"{name} is damaged"):
+            check_checkpoint(newest)
+    (newest / name).write_bytes(content)
+    assert last_complete_checkpoint(folder) == str(newest)
+
+
+@pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt"])
+def test_without_its_optimizer_or_schedule_a_checkpoint_would_start_them_anew(tmp_path, name):
+    folder = Path(shutil.copytree(three_checkpoints(), tmp_path / "run"))
+    (folder / "checkpoint-12" / name).unlink()
+    assert last_complete_checkpoint(folder) == str(folder / "checkpoint-8")
+
+
+@functools.cache
+def three_checkpoints():
+    """A run's folder, made once."""
+    folder = tempfile.mkdtemp()
+    train(folder, save_strategy="epoch", num_train_epochs=3, save_total_limit=10)
+    return folder
+
+
 def test_a_history_line_that_was_cut_off_is_dropped(tmp_path):
     train(tmp_path, save_strategy="epoch", num_train_epochs=2)
     with (tmp_path / "history.jsonl").open("a") as file:
@@ -116,6 +153,12 @@ def test_only_complete_students_are_loaded(tmp_path):
     partial = {name: tensor for name, tensor in student.state_dict().items() if "cls_classifier" not in name}
     student.save_pretrained(tmp_path / "student", state_dict=partial)
     with pytest.raises(CheckpointError, match="does not hold the weights"):
+        load_student(tmp_path / "student")
+    broken = {
+        name: tensor * float("nan") if "dist" in name else tensor for name, tensor in student.state_dict().items()
+    }
+    student.save_pretrained(tmp_path / "student", state_dict=broken)
+    with pytest.raises(CheckpointError, match="holds weights that are not finite"):
         load_student(tmp_path / "student")
     (tmp_path / "student" / "model.safetensors").write_bytes(b"not weights")
     with pytest.raises(CheckpointError, match="cannot be loaded"):

@@ -96,6 +96,8 @@ def check_dataset(splits: DatasetDict, decode_images: bool = True, num_workers: 
     label = splits["train"].features.get("label")
     if not isinstance(label, ClassLabel):
         raise DataError("train: column 'label' must be a ClassLabel; load_long_tailed makes one")
+    if label.num_classes < 2:
+        raise DataError(f"the data have one class ({', '.join(label.names)}), which leaves nothing to tell apart")
     for split, dataset in splits.items():
         check_labels(dataset, split, num_classes=label.num_classes)
         if getattr(dataset.features["label"], "names", None) != label.names:
