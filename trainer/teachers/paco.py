@@ -90,11 +90,11 @@ class PaCoTrainer(TeacherTrainer):
 
     Args:
         model: a `PaCo`.
-        args, counts, kwargs: as for `TeacherTrainer`; the training set gives a `second_view` too.
+        args, counts, boundaries, kwargs: as for `TeacherTrainer`; the training set gives a `second_view` too.
     """
 
-    def __init__(self, model: PaCo, args, counts, **kwargs):
-        super().__init__(model, args, counts, **kwargs)
+    def __init__(self, model: PaCo, args, counts, boundaries=None, **kwargs):
+        super().__init__(model, args, counts, boundaries, **kwargs)
         self.criterion = PaCoLoss(counts, args.paco_alpha, args.paco_beta, args.paco_temperature).to(args.device)
 
     def training_step(self, model, inputs, num_items_in_batch=None):
