@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, fields
 from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCard
 
 from trainer.errors import RunError
 from trainer.evaluation import markdown_table
-from trainer.settings import deciding_settings
 
 TEMPLATE = Path(__file__).with_name("model_card.md")
 SECTIONS = ("data", "results", "settings")
 
 
-def fill_model_card(metrics: dict, settings: tuple, template: str | None = None) -> str:
+def fill_model_card(metrics: dict, settings: dict, template: str | None = None) -> str:
     """Fill the card template of the project.
 
     Args:
         metrics: contents of `metrics.json`.
-        settings: the model, data and training arguments; of those that decide what is learned, the ones that differ
-            from their defaults are listed.
+        settings: those to be listed, by name.
         template: front matter, and a line `<!-- run: NAME -->` for each of data, results and settings; the text
             up to `<!-- end -->` is replaced. Default: the project's model_card.md.
 
@@ -34,9 +31,9 @@ def fill_model_card(metrics: dict, settings: tuple, template: str | None = None)
     template = TEMPLATE.read_text() if template is None else template
     chosen = metrics["best"] or metrics["last"]
     texts = {
-        "data": _data(metrics, settings[1].dataset),
+        "data": _data(metrics),
         "results": _results(metrics, chosen),
-        "settings": _settings(settings),
+        "settings": "\n".join(f"- `{name}`: {value}" for name, value in settings.items()),
     }
     for name in SECTIONS:
         start, end = f"<!-- run: {name} -->", "<!-- end -->"
@@ -53,7 +50,7 @@ def fill_model_card(metrics: dict, settings: tuple, template: str | None = None)
         EvalResult(
             task_type="image-classification",
             dataset_type="image-classification",
-            dataset_name=settings[1].dataset,
+            dataset_name=metrics["data"]["dataset"],
             dataset_split="test",
             metric_type="accuracy" if key == "tail" else key,
             metric_name=f"{'accuracy' if key == 'tail' else key.replace('_', ' ')}, {part}",
@@ -65,11 +62,11 @@ def fill_model_card(metrics: dict, settings: tuple, template: str | None = None)
     return str(card)
 
 
-def _data(metrics: dict, dataset: str) -> str:
+def _data(metrics: dict) -> str:
     counts = metrics["class_counts"]
     return (
-        f"Trained on the training split of `{dataset}`: {sum(counts)} images of {len(counts)} classes, "
-        f"{max(counts)} in the largest and {min(counts)} in the smallest. Class counts in label order are "
+        f"Trained on the training split of `{metrics['data']['dataset']}`: {sum(counts)} images of {len(counts)} "
+        f"classes, {max(counts)} in the largest and {min(counts)} in the smallest. Class counts in label order are "
         "in `config.json`."
     )
 
@@ -87,14 +84,3 @@ def _results(metrics: dict, chosen: dict) -> str:
         "weights' and the teacher's, are in `metrics.json`; per-class accuracies in `plots/`.\n\n"
         "![accuracy per class](plots/class_accuracy.png)"
     )
-
-
-def _settings(settings: tuple) -> str:
-    lines = []
-    for arguments in settings:
-        given = deciding_settings(arguments)
-        for entry in fields(arguments):
-            default = entry.default_factory() if entry.default_factory is not MISSING else entry.default
-            if entry.name in given and given[entry.name] != default and given[entry.name] is not None:
-                lines.append(f"- `{entry.name}`: {given[entry.name]}")
-    return "\n".join(lines)

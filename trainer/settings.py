@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import field, fields
+from dataclasses import MISSING, field, fields
 from enum import Enum
 
 
@@ -39,6 +39,16 @@ def deciding_settings(arguments) -> dict:
     own = [entry.name for entry in fields(arguments) if entry.metadata.get("decides")]
     names = [*own, *getattr(arguments, "inherited_that_decide", ())]
     return {name: _plain(getattr(arguments, name)) for name in names}
+
+
+def changed_settings(arguments) -> dict:
+    """Those of the deciding settings that differ from their defaults, by name."""
+    changed, deciding = {}, deciding_settings(arguments)
+    for entry in fields(arguments):
+        default = entry.default_factory() if entry.default_factory is not MISSING else entry.default
+        if entry.name in deciding and deciding[entry.name] != _plain(default):
+            changed[entry.name] = deciding[entry.name]
+    return changed
 
 
 def _plain(value):

@@ -1,6 +1,8 @@
 """Teachers: architectures, loading by every way, the near-chance check, training."""
 
 import json
+import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -152,6 +154,39 @@ def test_nothing_to_load_is_one_line(name):
     with pytest.raises(TeacherError, match=r"cannot be loaded \([^\n]*\); give") as error:
         load_teacher(name, 2)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.json", b"{}"),
+        ("config.json", b"[1, 2"),
+        ("config.json", b'{"architecture": "resnet_that_is_not"}'),
+        ("model.safetensors", b""),
+        ("model.safetensors", b"\xff" * 100),
+        ("model.safetensors", None),
+    ],
+)
+def test_a_broken_folder_is_one_line(trained, tmp_path, name, content):
+    folder = shutil.copytree(trained[0], tmp_path / "broken")
+    (folder / name).unlink()
+    if content is not None:
+        (folder / name).write_bytes(content)
+    with pytest.raises(TeacherError, match=r"cannot be loaded \([^\n]*\); give") as error:
+        load_teacher(str(folder), 2)
+    assert "\n" not in str(error.value)
+
+
+def test_pickled_weights_that_are_none_are_one_line(tmp_path):
+    """A Hugging Face folder from before safetensors."""
+    ResNetConfig(embedding_size=4, hidden_sizes=[4, 8], depths=[1, 1], num_labels=3).save_pretrained(tmp_path)
+    ViTImageProcessor().save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text()) | {"architectures": ["ResNetForImageClassification"]}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    for content in (b"", pickle.dumps({"weights": "none"})):
+        (tmp_path / "pytorch_model.bin").write_bytes(content)
+        with pytest.raises(TeacherError, match=r"cannot be loaded \([^\n]*\); give"):
+            load_teacher(str(tmp_path), 3)
 
 
 def test_a_good_teacher_passes_the_check():

@@ -1,8 +1,8 @@
 """A run in three steps with typed results between: prepare the data, obtain the teacher, train the student."""
 
 from trainer.run.data import RunData, prepare_data
-from trainer.run.steps import finetune
 from trainer.run.recipes import StudentRecipe, TeacherRecipe, student_recipe, teacher_recipe
+from trainer.run.steps import finetune
 from trainer.run.student import Run, build_trainer, train_student
 from trainer.run.teacher import RunTeacher, obtain_teacher, plan_teacher, run_teacher
 

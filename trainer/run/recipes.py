@@ -15,7 +15,7 @@ import yaml
 
 from trainer.arguments import DataArguments, DistillationArguments, ModelArguments
 from trainer.errors import SettingError
-from trainer.settings import deciding_settings
+from trainer.settings import changed_settings, deciding_settings
 from trainer.teachers.arguments import TeacherArguments
 
 # What a teacher takes over from its student. Precision is its own: a small CNN gains no speed from bf16 and loses
@@ -66,6 +66,11 @@ class StudentRecipe:
         """What decides what is learned."""
         own = deciding_settings(self.model) | deciding_settings(self.data) | deciding_settings(self.training)
         return {"settings": own, "teacher": self.training.teacher if self.teacher is None else self.teacher.asked}
+
+    @property
+    def changed(self) -> dict:
+        """Those of its own settings that decide what is learned and differ from their defaults."""
+        return changed_settings(self.model) | changed_settings(self.data) | changed_settings(self.training)
 
 
 def student_recipe(path: str | Path, given: Mapping[str, Any] | None = None) -> StudentRecipe:

@@ -25,8 +25,7 @@ def write_results(run: Run) -> None:
     plot_class_accuracy(accuracies, data.counts, data.names, folder / "plots" / "class_accuracy.png")
     history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
     plot_history(history, folder / "plots" / "history.png")
-    recipe = run.recipe
-    (folder / "README.md").write_text(fill_model_card(run.metrics, (recipe.model, recipe.data, recipe.training)))
+    (folder / "README.md").write_text(fill_model_card(run.metrics, run.recipe.changed))
     test = data.splits["test"]
     labels = np.asarray(test["label"])
     rarest = min(np.unique(labels).tolist(), key=lambda label: data.counts[label])
