@@ -1,7 +1,24 @@
-"""One finished run that several tests look at."""
+"""One finished run that several tests look at, and commands that end early."""
+
+import sys
 
 import pytest
 from helpers import command, image_tree, write_recipe
+
+from trainer.commands import boundary
+
+
+@pytest.fixture
+def refused(monkeypatch, capsys):
+    """Exit code and words on standard error of a command that ends early, in this process to save a start."""
+
+    def run(name, *words):
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, words)])
+        with pytest.raises(SystemExit) as end:
+            boundary.run(name)
+        return end.value.code, capsys.readouterr().err
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,13 @@
 
 import json
 import statistics
+import sys
+from types import SimpleNamespace
 
 import pytest
-from helpers import write_recipe
+from helpers import image_tree, write_recipe
 
-from trainer.commands import compare
-from trainer.commands.processes import run_once
+from trainer.commands import boundary, compare, processes
 from trainer.errors import RunError, SettingError
 from trainer.run import student_recipe
 
@@ -95,17 +96,25 @@ def test_another_result_file_is_left_alone(tmp_path):
     assert json.loads((tmp_path / "out.json").read_text()) == {"recipe": "another"}
 
 
-def test_after_a_failed_start_the_corrected_command_runs(tmp_path):
-    """No images, one line and no run; with images beside the same name it trains."""
-    from helpers import image_tree
+def test_after_a_failed_start_the_corrected_command_runs(tmp_path, monkeypatch):
+    """No images, one line and no run; with images beside the same name it trains. In this process, to save starts."""
 
+    def in_this_process(words, **kwargs):
+        monkeypatch.setattr(sys, "argv", words[3:])
+        try:
+            boundary.run(words[3])
+        except SystemExit as end:
+            return SimpleNamespace(returncode=end.code)
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(processes.subprocess, "run", in_this_process)
     recipe = write_recipe(tmp_path, teacher="none", num_train_epochs=1, drw_start_epoch=None, warmup_epochs=0)
     flags = [f"--dataset={tmp_path / 'images'}"]
     asked = student_recipe(recipe, {"dataset": str(tmp_path / "images")}).asked
     with pytest.raises(RunError, match="failed; see"):
-        run_once("finetune", recipe, asked, tmp_path / "runs" / "one", flags)
+        processes.run_once("finetune", recipe, asked, tmp_path / "runs" / "one", flags)
     image_tree(tmp_path / "images")
-    assert run_once("finetune", recipe, asked, tmp_path / "runs" / "one", flags)["epochs"] == 1
+    assert processes.run_once("finetune", recipe, asked, tmp_path / "runs" / "one", flags)["epochs"] == 1
 
 
 def test_flags_are_written_with_an_equals_sign(tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import command, image_tree, write_recipe
+from helpers import image_tree, write_recipe
 from PIL import Image
 
 from trainer.commands import finetune
@@ -153,17 +153,17 @@ def test_a_teacher_whose_tail_is_not_tested_is_announced():
     assert _teacher(teacher, 80.0) == "folder; 80.0 % of augmented training images, 90.0 % of its test set"
 
 
-def test_a_broken_image_is_one_line_and_exits_with_1(tmp_path):
+def test_a_broken_image_is_one_line_and_exits_with_1(tmp_path, refused, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     images = image_tree(tmp_path / "images")
     broken = images / "train" / "level1" / "12.png"
     broken.write_bytes(broken.read_bytes()[:60])
-    done = command("finetune.py", write_recipe(tmp_path, dataset=str(images)), cwd=tmp_path)
-    assert done.returncode == 1
-    lines = [line for line in done.stderr.splitlines() if "error" in line]
-    assert len(lines) == 1
-    assert lines[0].startswith("error: ")
-    assert str(broken) in lines[0]
-    assert "Traceback" not in done.stderr
+    code, told = refused("finetune", write_recipe(tmp_path, dataset=str(images)))
+    assert code == 1
+    (line,) = [line for line in told.splitlines() if "error" in line]
+    assert line.startswith("error: ")
+    assert str(broken) in line
+    assert "Traceback" not in told
     assert not (tmp_path / "runs" / "recipe" / "model.safetensors").exists()
 
 

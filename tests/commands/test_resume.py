@@ -5,17 +5,18 @@ import shutil
 from pathlib import Path
 
 import pytest
-from helpers import command, write_recipe
+from helpers import write_recipe
 
 from trainer.commands import finetune
 from trainer.errors import CheckpointError, RunError
 
 
-def test_a_folder_with_something_in_it_is_refused(finished):
-    done = command("finetune.py", "recipe.yaml", "--output_dir", "out", cwd=finished[0])
-    assert done.returncode == 1
-    assert done.stderr.strip().splitlines()[-1].startswith("error: output folder out is not empty")
-    assert "--resume_from_checkpoint" in done.stderr
+def test_a_folder_with_something_in_it_is_refused(finished, refused, monkeypatch):
+    monkeypatch.chdir(finished[0])
+    code, told = refused("finetune", "recipe.yaml", "--output_dir", "out")
+    assert code == 1
+    assert told.strip().splitlines()[-1].startswith("error: output folder out is not empty")
+    assert "--resume_from_checkpoint" in told
 
 
 def test_a_finished_run_resumes_to_the_same_figures(finished, monkeypatch, capsys):
