@@ -70,6 +70,7 @@ def test_schedule_is_warmup_then_cosine_to_the_floor(tmp_path):
         ({"per_device_eval_batch_size": 0}, "per_device_eval_batch_size must lie in"),
         ({"gradient_accumulation_steps": 0}, "gradient_accumulation_steps must lie in"),
         ({"dataloader_num_workers": -1}, "dataloader_num_workers must lie in"),
+        ({"auto_find_batch_size": True}, "set per_device_train_batch_size"),
         ({"prediction_loss_only": True}, "nothing to report"),
         ({"lr_scheduler_kwargs": {"min_lr": 1.0}}, "no lr_scheduler_kwargs"),
         ({"model_selection": "validation"}, "set save_strategy"),
@@ -109,4 +110,6 @@ def test_what_decides_and_what_does_not(tmp_path):
     assert deciding_settings(elsewhere) == deciding_settings(args)
     for change in ({"seed": 1}, {"per_device_train_batch_size": 2}, {"optim": "sgd"}, {"bf16": True}, {"alpha": 0.1}):
         assert deciding_settings(dataclasses.replace(args, **change)) != deciding_settings(args)
-    json.dumps(deciding_settings(args))
+    chosen = dataclasses.replace(args, model_selection="validation", save_strategy="epoch")
+    assert deciding_settings(dataclasses.replace(chosen, save_strategy="steps")) != deciding_settings(chosen)
+    json.dumps(deciding_settings(chosen))

@@ -141,6 +141,7 @@ class RunArguments(TrainingArguments):
             "max_steps": "num_train_epochs, which the schedule and DRW follow",
             "warmup_steps": "warmup_epochs",
             "label_smoothing_factor": "label_smoothing, which mixing applies",
+            "auto_find_batch_size": "per_device_train_batch_size and gradient_accumulation_steps",
             "dataloader_drop_last": "drop_partial_batches, since it would leave out test images too",
         }
         for name, other in instead.items():
@@ -258,6 +259,12 @@ class DistillationArguments(RunArguments):
         if self.model_selection != "last" and self.save_strategy == "no":
             raise ValueError(f"model_selection {self.model_selection} chooses among checkpoints: set save_strategy")
         super().__post_init__()
+
+    @property
+    def inherited_that_decide(self) -> tuple[str, ...]:
+        """Also the steps at which there are checkpoints, where one of them is chosen."""
+        candidates = ("save_strategy", "save_steps") if self.model_selection != "last" else ()
+        return (*super().inherited_that_decide, *candidates)
 
     @property
     def selection_metric(self) -> str | None:

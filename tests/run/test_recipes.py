@@ -64,9 +64,11 @@ def test_texts_are_values_of_their_settings_types(tmp_path, line, name, value):
     ("line", "message"),
     [
         ("seed: 1.5", "seed must be a whole number, got 1.5"),
-        ("seed: [1, 2]", r"seed must be a whole number, got \['1', '2'\]"),
+        ("seed: [1]", r"seed must be a whole number, got \['1'\]"),
         ("seed: true", "seed must be a whole number, got true"),
         ("alpha: {a: 1}", "alpha must be a number"),
+        ("group_boundaries: {a: 1}", "group_boundaries must be a word, or several, got"),
+        ("lr_scheduler_kwargs: [1]", "lr_scheduler_kwargs must be a JSON object or a word, got"),
         ("alpha: nan", r"alpha must lie in \[0, 1\], got nan"),
         ("preset: huge", "preset must be one of tiny, small, base, got huge"),
         ("lr_scheduler_type: bogus", "bogus"),
@@ -101,3 +103,8 @@ def test_what_is_asked_follows_the_teachers_recipe_but_not_its_comments(tmp_path
     teacher.write_text(teacher.read_text() + "momentum: 0.8\n")
     assert student_recipe(path).asked != asked
     assert student_recipe(path, {"teacher": "none"}).asked["teacher"] is None
+
+
+def test_an_unknown_setting_from_python_is_refused_too(tmp_path):
+    with pytest.raises(SettingError, match="unknown key alhpa; did you mean alpha"):
+        student_recipe(write_recipe(tmp_path), {"alhpa": 0.1})

@@ -54,6 +54,7 @@ def main(words: list[str]) -> None:
     parser = SettingsParser(__doc__, ModelArguments, DataArguments, DistillationArguments, MeasurementArguments)
     path, given = parser.parse(words)
     num_images = make(MeasurementArguments, given).num_images
+    given.pop("num_images", None)
     # The recipe's own output_dir is the student's.
     recipe = student_recipe(path, {"output_dir": f"runs/evaluate_teacher_{path.stem}", **given})
     args, folder = recipe.training, Path(recipe.training.output_dir)

@@ -117,9 +117,9 @@ def read_settings(path: Path, given: Mapping[str, Any] | None, kinds: tuple[type
     """
     written = {"output_dir": f"{runs}/{path.stem}", **read_yaml(path)}
     known = [entry.name for kind in kinds for entry in fields(kind) if entry.init]
-    for name in written:
+    for name, where in {**dict.fromkeys(written, f"{path}: "), **dict.fromkeys(given or {}, "")}.items():
         if name not in known:
-            raise SettingError(f"{path}: unknown key {name}{closest(name, known)}")
+            raise SettingError(f"{where}unknown key {name}{closest(name, known)}")
     return [make(kind, {**written, **(given or {})}) for kind in kinds]
 
 
@@ -156,8 +156,7 @@ def make(kind: type, settings: Mapping[str, Any]) -> Any:
         try:
             values[entry.name] = value = from_text(value, hints[entry.name])
         except ValueError:
-            wanted = " or ".join(TYPES[m] for m in _members(hints[entry.name]) if m in TYPES) or "another value"
-            raise SettingError(f"{entry.name} must be {wanted}, got {value}") from None
+            raise SettingError(f"{entry.name} must be {_wanted(hints[entry.name])}, got {value}") from None
         choices = entry.metadata.get("choices")
         if choices and value not in choices:
             raise SettingError(f"{entry.name} must be one of {', '.join(choices)}, got {value}")
@@ -167,6 +166,15 @@ def make(kind: type, settings: Mapping[str, Any]) -> Any:
         raise SettingError(" ".join(str(error).split())) from error
 
 
+def _wanted(hint: Any) -> str:
+    """A type in words."""
+    words = [
+        f"{TYPES[get_args(kind)[0]]}, or several" if get_origin(kind) is list else TYPES.get(get_origin(kind) or kind)
+        for kind in _members(hint)
+    ]
+    return " or ".join(filter(None, words))
+
+
 def from_text(value: Any, hint: Any) -> Any:
     """A value from its text, or from a list or mapping of texts, by the type of its setting.
 
@@ -174,8 +182,6 @@ def from_text(value: Any, hint: Any) -> Any:
         ValueError: it is not of that type.
     """
     members = _members(hint)
-    if isinstance(value, list) and len(value) == 1 and not any(get_origin(m) is list for m in members):
-        value = value[0]
     if NoneType in members and (value is None or (isinstance(value, str) and value.lower() in NONE)):
         return None
     for member in members:

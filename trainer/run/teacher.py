@@ -125,9 +125,8 @@ def run_teacher(recipe: TeacherRecipe) -> dict:
 
 def teacher_digest(args: TeacherArguments, data: RunData) -> str:
     """Of all that the weights of a teacher depend on: its settings, with their defaults, its images and the code."""
-    settings = deciding_settings(args) | {"per_device_train_batch_size": None, "gradient_accumulation_steps": None}
-    batch = {"global_batch_size": args.global_batch_size}  # however many ranks share it
-    facts = {**settings, **batch, "data": data.digest, "training_version": TRAINING_VERSION}
+    batch = {"per_device_train_batch_size": args.global_batch_size}  # however many ranks share it
+    facts = {**deciding_settings(args), **batch, "data": data.digest, "training_version": TRAINING_VERSION}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
 
 
