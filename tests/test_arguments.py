@@ -6,6 +6,7 @@ import json
 import pytest
 from helpers import arguments, tiny_student, training_images
 
+from trainer.arguments import DistillationArguments
 from trainer.settings import deciding_settings
 from trainer.teachers.arguments import TeacherArguments
 from trainer.trainer import DeiTLTTrainer
@@ -71,14 +72,22 @@ def test_schedule_is_warmup_then_cosine_to_the_floor(tmp_path):
         ({"gradient_accumulation_steps": 0}, "gradient_accumulation_steps must lie in"),
         ({"dataloader_num_workers": -1}, "dataloader_num_workers must lie in"),
         ({"auto_find_batch_size": True}, "set per_device_train_batch_size"),
-        ({"prediction_loss_only": True}, "nothing to report"),
+        ({"prediction_loss_only": True}, "prediction_loss_only does not go with"),
+        ({"eval_on_start": True}, "eval_on_start does not go with"),
+        ({"neftune_noise_alpha": 5.0}, "neftune_noise_alpha does not go with"),
+        ({"label_names": ["a"]}, "must stay as they are"),
+        ({"eval_do_concat_batches": False}, "must stay as they are"),
+        ({"output_dir": ""}, "output_dir is empty"),
+        ({"teacher_image_size": -5}, "teacher_image_size must lie in"),
+        ({"dataloader_num_workers": 1, "dataloader_prefetch_factor": 0}, "dataloader_prefetch_factor must lie in"),
         ({"lr_scheduler_kwargs": {"min_lr": 1.0}}, "no lr_scheduler_kwargs"),
-        ({"model_selection": "validation"}, "set save_strategy"),
+        ({"model_selection": "validation", "save_strategy": "no"}, "set save_strategy"),
+        ({"model_selection": "paper", "save_strategy": "best", "metric_for_best_model": "x"}, "set save_strategy"),
     ],
 )
 def test_settings_out_of_range_are_refused(tmp_path, setting, message):
     with pytest.raises(ValueError, match=message):
-        arguments(tmp_path, **setting)
+        DistillationArguments(**{"output_dir": str(tmp_path), "num_train_epochs": 2, "warmup_epochs": 0.5, **setting})
 
 
 def test_another_run_is_a_replacement(tmp_path):

@@ -117,11 +117,21 @@ def test_a_damaged_checkpoint_is_passed_over_and_named(tmp_path, caplog, name):
     assert last_complete_checkpoint(folder) == str(newest)
 
 
-@pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt"])
-def test_without_its_optimizer_or_schedule_a_checkpoint_would_start_them_anew(tmp_path, name):
+MISSING = (
+    "optimizer.pt",
+    "scheduler.pt",
+    "rng_state.pth",
+    "model.safetensors",
+    "ema.safetensors",
+    "trainer_state.json",
+)
+
+
+@pytest.mark.parametrize("name", MISSING)
+def test_without_one_of_its_files_a_checkpoint_would_start_that_anew(tmp_path, name):
     folder = Path(shutil.copytree(three_checkpoints(), tmp_path / "run"))
     (folder / "checkpoint-12" / name).unlink()
-    assert last_complete_checkpoint(folder) == str(folder / "checkpoint-8")
+    assert last_complete_checkpoint(folder, also=("ema.safetensors",)) == str(folder / "checkpoint-8")
 
 
 @functools.cache

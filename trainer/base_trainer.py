@@ -8,9 +8,9 @@ from torch import nn
 from torch.utils.data import Dataset as TorchDataset
 from transformers import Trainer
 
-from trainer.arguments import RunArguments
 from trainer.augmentation import TrainingImages, TrainingSampler
 from trainer.augmentation.device_images import DeviceImages
+from trainer.base_arguments import RunArguments
 from trainer.callbacks import HistoryCallback
 from trainer.errors import DataError, RunError
 from trainer.evaluation import expert_report
@@ -55,6 +55,20 @@ class BaseTrainer(Trainer):
         super().log(logs, start_time)
         if not math.isfinite(logs.get("loss", 0.0)):
             raise RunError(f"the loss is {logs['loss']} at step {self.state.global_step}; {self.not_finite_advice}")
+
+    def train(self, resume_from_checkpoint: str | None = None, **kwargs):
+        """Train as Trainer does, but to the end: a callback or a signal may stop it before.
+
+        Raises:
+            RunError: it was stopped.
+        """
+        output = super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+        if self.state.global_step < self.state.max_steps:
+            raise RunError(
+                f"the training was stopped at step {self.state.global_step} of {self.state.max_steps}; go on with "
+                "--resume_from_checkpoint=true"
+            )
+        return output
 
     def report(self, prediction) -> dict[str, dict]:
         """The expert report of what `predict` returned or `compute_metrics` was given."""

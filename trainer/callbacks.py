@@ -59,6 +59,14 @@ class SelectionCallback(TrainerCallback):
     def __init__(self, metric: str):
         self.metric = f"eval_{metric}"
 
+    def on_train_begin(self, args, state, control, **kwargs):
+        """A resumed run knows the best checkpoint by the place where the folder was; here is where it is."""
+        if state.best_global_step:
+            best = Path(args.output_dir, f"checkpoint-{state.best_global_step}")
+            if not best.is_dir():
+                raise CheckpointError(f"{best}, the best checkpoint so far, is missing, so the run cannot go on")
+            state.best_model_checkpoint = str(best)
+
     def on_step_end(self, args, state, control, **kwargs):
         """Evaluate before a checkpoint is written."""
         control.should_evaluate = control.should_save
@@ -87,8 +95,9 @@ class HistoryCallback(TrainerCallback):
         self.first_step = state.global_step
         if state.is_world_process_zero:
             path = self._path(args)
-            lines = path.read_text().splitlines(keepends=True) if path.is_file() and state.global_step else []
-            path.write_text("".join(line for line in lines if _step_of(line) <= state.global_step))
+            rows = read_history(args.output_dir) if path.is_file() and state.global_step else []
+            kept = [row for row in rows if row["step"] <= state.global_step]
+            path.write_text("".join(json.dumps(row) + "\n" for row in kept))
 
     def on_log(self, args, state, control, logs: dict | None = None, **kwargs):
         """Write one line."""
@@ -103,9 +112,12 @@ class HistoryCallback(TrainerCallback):
         return path
 
 
-def _step_of(line: str) -> float:
-    """The step of a history line; infinity for one that was cut off while it was written."""
-    try:
-        return json.loads(line)["step"]
-    except ValueError:
-        return float("inf")
+def read_history(folder: str | Path) -> list[dict]:
+    """The rows of a run's history file; a line that was cut off while it was written is left out."""
+    rows = []
+    for line in Path(folder, HISTORY_FILE).read_text().splitlines():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            continue
+    return rows

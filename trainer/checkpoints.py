@@ -17,7 +17,13 @@ from trainer.errors import CheckpointError
 logger = logging.getLogger(__name__)
 
 STATE = "trainer_state.json"  # Trainer writes it last
-OPTIMIZER = ("optimizer*", "global_step*")  # the latter is DeepSpeed's
+# Patterns of which one must be there; the second ones are those of FSDP and DeepSpeed.
+NEEDED = (
+    ("model*.safetensors", "pytorch_model_fsdp*", "global_step*"),
+    ("optimizer.pt", "optimizer*", "global_step*"),
+    ("scheduler.pt",),
+    ("rng_state*.pth",),
+)
 
 
 def load_student(folder: str | Path) -> DeiTLTForImageClassification:
@@ -62,12 +68,17 @@ def load_student_and_processor(folder: str | Path) -> tuple[DeiTLTForImageClassi
         raise CheckpointError(f"{folder} has no image processor; give a folder written by finetune.py") from error
 
 
-def last_complete_checkpoint(folder: str | Path) -> str | None:
-    """The newest checkpoint of a run that is whole, or None; one that is not is named on the way."""
+def last_complete_checkpoint(folder: str | Path, also: tuple[str, ...] = ()) -> str | None:
+    """The newest checkpoint of a run that is whole, or None; one that is not is named on the way.
+
+    Args:
+        folder: of the run.
+        also: as for `check_checkpoint`.
+    """
     found = [path for path in Path(folder).glob("checkpoint-*") if path.name.split("-")[1].isdigit()]
     for path in sorted(found, key=lambda path: int(path.name.split("-")[1]), reverse=True):
         try:
-            check_checkpoint(path)
+            check_checkpoint(path, also)
         except CheckpointError as error:
             logger.warning("%s; passed over", error)
             continue
@@ -75,8 +86,12 @@ def last_complete_checkpoint(folder: str | Path) -> str | None:
     return None
 
 
-def check_checkpoint(folder: str | Path) -> None:
+def check_checkpoint(folder: str | Path, also: tuple[str, ...] = ()) -> None:
     """Refuse what a run cannot go on from.
+
+    Args:
+        folder: of the checkpoint.
+        also: names of files that this run needs besides Trainer's. Default: none.
 
     Raises:
         CheckpointError: it was cut off while it was saved, or a file of it is missing or damaged.
@@ -84,8 +99,9 @@ def check_checkpoint(folder: str | Path) -> None:
     folder = Path(folder)
     if not (folder / STATE).is_file():
         raise CheckpointError(f"{folder} is not a complete checkpoint: it has no {STATE}")
-    if not any(next(folder.glob(pattern), None) for pattern in OPTIMIZER) or not (folder / "scheduler.pt").is_file():
-        raise CheckpointError(f"{folder} is not a complete checkpoint: it has no optimizer or no scheduler.pt")
+    for patterns in (*NEEDED, *((name,) for name in also)):
+        if not any(next(folder.glob(pattern), None) for pattern in patterns):
+            raise CheckpointError(f"{folder} is not a complete checkpoint: it has no {patterns[0]}")
     for file in sorted(path for path in folder.iterdir() if path.is_file()):
         if _is_damaged(file):
             raise CheckpointError(f"{folder} is not a complete checkpoint: {file.name} is damaged")
@@ -100,7 +116,8 @@ def _is_damaged(file: Path) -> bool:
             with zipfile.ZipFile(file) as archive:
                 return archive.testzip() is not None
         if file.suffix == ".json":
-            json.loads(file.read_text())
+            content = json.loads(file.read_text())
+            return file.name == STATE and not (isinstance(content, dict) and "global_step" in content)
     except (OSError, ValueError, SafetensorError, zipfile.BadZipFile):
         return True
     return False

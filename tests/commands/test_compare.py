@@ -9,7 +9,7 @@ import pytest
 from helpers import image_tree, write_recipe
 
 from trainer.commands import boundary, compare, processes
-from trainer.errors import RunError, SettingError
+from trainer.errors import DeiTLTError, RunError, SettingError
 from trainer.run import student_recipe
 
 
@@ -110,11 +110,36 @@ def test_after_a_failed_start_the_corrected_command_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(processes.subprocess, "run", in_this_process)
     recipe = write_recipe(tmp_path, teacher="none", num_train_epochs=1, drw_start_epoch=None, warmup_epochs=0)
     flags = [f"--dataset={tmp_path / 'images'}"]
-    asked = student_recipe(recipe, {"dataset": str(tmp_path / "images")}).asked
+    planned = [processes.plan_run("finetune", recipe, tmp_path / "runs" / "one", flags)]
     with pytest.raises(RunError, match="failed; see"):
-        processes.run_once("finetune", recipe, asked, tmp_path / "runs" / "one", flags)
+        processes.run_all(planned, tmp_path / "out.json")
     image_tree(tmp_path / "images")
-    assert processes.run_once("finetune", recipe, asked, tmp_path / "runs" / "one", flags)["epochs"] == 1
+    assert processes.run_all(planned, tmp_path / "out.json")[0]["epochs"] == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--seeds", "0", "0"], "2 runs would share the folder"),
+        (["--output_dir=elsewhere"], "a comparison chooses output_dir itself"),
+        (["--alhpa=1"], "unknown key alhpa; did you mean alpha"),
+        (["--alpha=2"], r"alpha must lie in \[0, 1\]"),
+    ],
+)
+def test_all_runs_are_checked_before_the_first_one_starts(tmp_path, monkeypatch, more, message):
+    monkeypatch.setattr(processes.subprocess, "run", lambda *args, **kwargs: pytest.fail("one started"))
+    with pytest.raises(DeiTLTError, match=message):
+        compare.main(words(write_recipe(tmp_path), tmp_path, *more))
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(RunError, match="holds something else"):
+        compare.main([str(write_recipe(tmp_path)), "--results", str(tmp_path / "folder")])
+
+
+def test_another_division_into_groups_is_another_comparison(tmp_path):
+    recipe = write_recipe(tmp_path)
+    finished_run(recipe, tmp_path / "runs", "full", 0, figures(70.0))
+    with pytest.raises(RunError, match=r"other settings \(group_boundaries\)"):
+        compare.main(words(write_recipe(tmp_path, group_boundaries=[1, 2]), tmp_path, "--variants", "full"))
 
 
 def test_flags_are_written_with_an_equals_sign(tmp_path):

@@ -61,6 +61,13 @@ def test_a_run_with_other_settings_is_refused(tmp_path):
         compare(tmp_path, "--num_train_epochs=30")
 
 
+def test_a_recipe_is_not_taken_for_the_name(tmp_path, capsys):
+    with pytest.raises(SystemExit) as end:
+        compare_teachers.main([str(recipe_file(tmp_path)), str(recipe_file(tmp_path))])
+    assert end.value.code == 2
+    assert "the first word is the comparison's name" in capsys.readouterr().err
+
+
 def test_seeds_are_not_varied_as_a_setting(tmp_path, capsys):
     """The run's own seed would win, and two equal runs be called 1 and 2."""
     with pytest.raises(SystemExit) as end:

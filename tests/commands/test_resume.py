@@ -16,7 +16,7 @@ def test_a_folder_with_something_in_it_is_refused(finished, refused, monkeypatch
     code, told = refused("finetune", "recipe.yaml", "--output_dir", "out")
     assert code == 1
     assert told.strip().splitlines()[-1].startswith("error: output folder out is not empty")
-    assert "--resume_from_checkpoint" in told
+    assert "--resume" not in told  # it is complete
 
 
 def test_a_finished_run_resumes_to_the_same_figures(finished, monkeypatch, capsys):

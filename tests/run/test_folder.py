@@ -32,7 +32,7 @@ def test_other_work_is_refused_and_left_alone(tmp_path, content):
     file = tmp_path / content
     file.parent.mkdir(exist_ok=True)
     file.write_text("mine")
-    with pytest.raises(RunError, match="is not empty; go on with --resume_from_checkpoint true"):
+    with pytest.raises(RunError, match="is not empty; name another --output_dir"):
         run_in(tmp_path)
     with pytest.raises(CheckpointError, match="there is no student's run in"):
         run_in(tmp_path, **RESUME)
@@ -53,10 +53,18 @@ def test_a_complete_run_is_not_resumed(tmp_path):
         run_in(tmp_path, **RESUME)
 
 
-def test_a_run_without_a_checkpoint_starts_anew(tmp_path):
+def test_a_run_without_a_checkpoint_starts_anew_and_says_so(tmp_path, caplog):
     begin(tmp_path, "student", {})
     (tmp_path / "history.jsonl").write_text("{}")
+    with pytest.raises(RunError, match="is not empty; go on with --resume_from_checkpoint true"):
+        run_in(tmp_path)
     assert run_in(tmp_path, **RESUME) is None
+    assert "has no whole checkpoint; the run starts anew" in caplog.text
+
+
+def test_a_kill_in_the_first_file_of_a_run_leaves_a_folder_to_start_in(tmp_path):
+    (tmp_path / "settings.json.tmp").write_text('{"ki')
+    assert run_in(tmp_path) is None
 
 
 def test_settings_that_cannot_be_read_are_one_line(tmp_path):

@@ -1,6 +1,7 @@
 """The three steps of a run as a library: typed results, and an order in which nothing is lost."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from helpers import image_tree, weights, write_recipe
 
 from trainer.checkpoints import load_student
+from trainer.errors import CheckpointError, DeiTLTError, RunError
 from trainer.run import Run, finetune, student_recipe
 from trainer.trainer import DeiTLTTrainer
 
@@ -37,6 +39,7 @@ def test_a_run_gives_what_it_leaves_in_its_folder(recipe_file):
     assert torch.equal(weights(load_student(run.folder)), weights(run.model))
     assert run.prediction.predictions[0].shape == (9, 3)
     settings = json.loads((run.folder / "settings.json").read_text())
+    assert "- `teacher`: teacher\n" in (run.folder / "README.md").read_text()
     assert settings == {"kind": "student", **asked.asked}
     assert run.recipe is asked  # nothing of it was changed on the way
     assert (asked.training.teacher, asked.training.learning_rate, asked.training.warmup_steps) == (
@@ -82,8 +85,62 @@ def test_figures_are_written_last(recipe_file, monkeypatch, name):
 
 def test_what_a_start_refuses_leaves_nothing_that_stands_in_the_way(recipe_file):
     """The corrected command runs in the same folder."""
-    from trainer.errors import DeiTLTError
-
     with pytest.raises(DeiTLTError):
         finetune(recipe(recipe_file, "corrected", teacher="none", patch_size=3))
     finetune(recipe(recipe_file, "corrected", teacher="none"), say=lambda line: None)
+
+
+def test_a_training_that_was_stopped_early_is_not_complete(recipe_file, monkeypatch):
+    """By a callback or by a signal that Trainer takes for one."""
+    step = DeiTLTTrainer.training_step
+
+    def stop(trainer, *args, **kwargs):
+        trainer.control.should_training_stop = trainer.state.global_step >= 5
+        return step(trainer, *args, **kwargs)
+
+    monkeypatch.setattr(DeiTLTTrainer, "training_step", stop)
+    asked = recipe(recipe_file, "stopped", teacher="none", save_steps=2)
+    with pytest.raises(RunError, match=r"stopped at step \d of 12; go on with --resume_from_checkpoint=true"):
+        finetune(asked, say=lambda line: None)
+    assert not Path(asked.training.output_dir, "metrics.json").exists()
+
+
+def test_the_best_checkpoint_is_found_where_the_folder_is_now(recipe_file, monkeypatch, tmp_path):
+    """A run is moved, and resumed from another working folder."""
+    selection = {"model_selection": "validation", "validation_fraction": 0.3, "save_strategy": "epoch"}
+    monkeypatch.chdir(recipe_file.parent)
+    given = {"output_dir": "here", "teacher": "none", **selection}
+    whole = finetune(student_recipe(recipe_file, given), say=lambda line: None)
+    shutil.move("here", tmp_path / "there")
+    (tmp_path / "there" / "metrics.json").unlink()
+    monkeypatch.chdir(tmp_path)
+    resumed = {**given, "output_dir": "there", "resume_from_checkpoint": "true"}
+    again = finetune(student_recipe(recipe_file, resumed), say=lambda line: None)
+    assert again.reports == whole.reports
+    assert torch.equal(weights(again.model), weights(whole.model))
+    Path("there", "metrics.json").unlink()
+    for checkpoint in Path("there").glob("checkpoint-*"):
+        state = json.loads((checkpoint / "trainer_state.json").read_text())
+        state["best_global_step"] = 1
+        (checkpoint / "trainer_state.json").write_text(json.dumps(state))
+    with pytest.raises(CheckpointError, match="checkpoint-1, the best checkpoint so far, is missing"):
+        finetune(student_recipe(recipe_file, resumed), say=lambda line: None)
+
+
+def test_a_run_that_logged_nothing_has_its_report(recipe_file):
+    run = finetune(recipe(recipe_file, "quiet", teacher="none", logging_strategy="no"), say=lambda line: None)
+    assert sorted(path.name for path in (run.folder / "plots").iterdir()) == [
+        "class_accuracy.csv",
+        "class_accuracy.png",
+    ]
+
+
+def test_a_reused_teachers_groups_are_those_of_this_run_or_none(recipe_file):
+    """Its weights are the same under any boundaries, its figures of groups are not."""
+    figures = {}
+    for name, boundaries in (("thirds", []), ("others", ["1", "3"])):
+        asked = recipe(recipe_file, f"groups/{name}", group_boundaries=boundaries)
+        figures[name] = finetune(asked, say=lambda line: None).teacher.figures
+    assert figures["others"]["accuracy"] == figures["thirds"]["accuracy"]
+    assert figures["thirds"]["tail"] is not None
+    assert figures["others"]["head"] is figures["others"]["tail"] is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 import tempfile
@@ -45,11 +46,18 @@ def _end(line: str, code: int) -> None:
 
 def _how_to_go_on(stop: KeyboardInterrupt) -> str:
     """A run's folder notes on the interrupt the flag that resumes it."""
-    notes = getattr(stop, "__notes__", [])
-    if not notes:
+    note = _note(stop, "--resume")
+    if note is None:
         return ""
-    words = [word for word in sys.argv if not word.startswith("--resume_from_checkpoint")]
-    return f"; go on with: {shlex.join(['python', *words, notes[-1]])}"
+    words = shlex.join(["python", *sys.argv])
+    words = re.sub(r" --resume[_-]from[_-]checkpoint(=\S*| [^-]\S*)?", "", words)
+    return f"; go on with: {words} {note}"
+
+
+def _note(error: BaseException, start: str) -> str | None:
+    """The note of a run's folder; libraries leave notes of their own."""
+    notes = [note for note in getattr(error, "__notes__", []) if note.startswith(start)]
+    return notes[-1] if notes else None
 
 
 def _kind_and_place(error: Exception) -> str:
@@ -59,9 +67,9 @@ def _kind_and_place(error: Exception) -> str:
 
 def _where_the_traceback_is(error: Exception) -> str:
     """A run's folder keeps the traceback and notes it; for other commands it goes to a temporary file."""
-    notes = getattr(error, "__notes__", [])
-    if notes:
-        return notes[-1]
+    note = _note(error, "its traceback")
+    if note is not None:
+        return note
     with tempfile.NamedTemporaryFile("w", prefix="deit-lt-", suffix=".txt", delete=False) as file:
         file.write("".join(traceback.format_exception(error)))
     return f"its traceback is in {file.name}"

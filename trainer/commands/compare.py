@@ -9,8 +9,7 @@ import argparse
 import statistics
 from pathlib import Path
 
-from trainer.commands.processes import as_given, check_results_file, run_once, without_places, write_results
-from trainer.run import student_recipe
+from trainer.commands.processes import PlannedRun, plan_run, run_all, without_places, write_comparison
 
 VARIANTS = {
     "no_teacher": "without a teacher: both experts learn the ground truth, no DRW",
@@ -37,23 +36,28 @@ def main(words: list[str]) -> None:
     args, flags = parser.parse_known_args(words)
     runs = args.runs or Path("runs", f"compare_{args.recipe.stem}")
     results = args.results or runs / "results.json"
-    check_results_file(results, "recipe", args.recipe.stem)
-    found = {v: [run(args.recipe, runs, v, seed, flags) for seed in args.seeds] for v in args.variants}
+    places = [(variant, seed) for variant in args.variants for seed in args.seeds]
+    planned = [plan(args.recipe, runs, variant, seed, flags) for variant, seed in places]
+    found = {variant: [] for variant in args.variants}
+    for (variant, _), metrics in zip(places, run_all(planned, results, recipe=args.recipe.stem), strict=True):
+        found[variant].append(figures_of(metrics))
     content = {
         "recipe": args.recipe.stem,
         "flags": without_places(flags),
         "selection": "weights of the last epoch, test split",
         "variants": {v: {"what": VARIANTS[v], "runs": r, "mean": average(r)} for v, r in found.items()},
     }
-    write_results(results, content)
+    write_comparison(results, content)
     print(table(content))
 
 
-def run(recipe: Path, runs: Path, variant: str, seed: int, flags: list[str]) -> dict:
-    """One run's figures; a run that is already complete is only read."""
-    flags = [f"--seed={seed}", *flags, *FLAGS[variant]]
-    asked = student_recipe(recipe, as_given(flags)).asked
-    metrics = run_once("finetune", recipe, asked, runs / f"{variant}_seed{seed}", flags)
+def plan(recipe: Path, runs: Path, variant: str, seed: int, flags: list[str]) -> PlannedRun:
+    """One run of the comparison."""
+    return plan_run("finetune", recipe, runs / f"{variant}_seed{seed}", [*flags, f"--seed={seed}", *FLAGS[variant]])
+
+
+def figures_of(metrics: dict) -> dict:
+    """What the comparison keeps of a run."""
     kept = ("seed", "epochs", "wall_seconds", "images_per_second", "device", "teacher_accuracy_on_training_images")
     return {
         **{key: metrics[key] for key in kept if key in metrics},

@@ -9,11 +9,11 @@ results.json in the folder of the runs.
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 from pathlib import Path
 
-from trainer.commands.processes import as_given, check_results_file, run_once, without_places, write_results
-from trainer.run import teacher_recipe
+from trainer.commands.processes import plan_run, run_all, without_places, write_comparison
 
 COLUMNS = ("accuracy", "balanced_accuracy", "head", "mid", "tail")
 
@@ -33,35 +33,26 @@ def main(words: list[str]) -> None:
     key, *values = args.vary or [None, None]
     if args.vary and not values:
         parser.error("--vary takes a key and its values")
+    if args.name.endswith((".yaml", ".yml")):
+        parser.error(f"the first word is the comparison's name, got the recipe {args.name}")
     if key == "seed":
         parser.error("--vary is for settings; give the seeds with --seeds")
     runs = args.runs or Path("runs", args.name)
     results = args.results or runs / "results.json"
-    check_results_file(results, "name", args.name)
-    teachers = {}
-    for recipe in args.recipes:
-        for value in values:
-            name = recipe.stem if key is None else f"{recipe.stem} {key} {value}"
-            varied = [] if key is None else [f"--{key}={value}"]
-            teachers[name] = [
-                run(
-                    recipe,
-                    runs / f"{name}_seed{seed}".replace(" ", "_"),
-                    [*flags, *varied, f"--seed={seed}"],
-                )
-                for seed in args.seeds
-            ]
+    names, planned = [], []
+    for recipe, value, seed in itertools.product(args.recipes, values, args.seeds):
+        varied = [] if key is None else [f"--{key}={value}"]
+        names.append(recipe.stem if key is None else f"{recipe.stem} {key} {value}")
+        folder = runs / f"{names[-1]}_seed{seed}".replace(" ", "_")
+        planned.append(plan_run("train_teacher", recipe, folder, [*flags, *varied, f"--seed={seed}"]))
+    teachers = {name: [] for name in names}
+    for name, metrics in zip(names, run_all(planned, results, name=args.name), strict=True):
+        metrics["data"].pop("dataset")  # where the data lie
+        teachers[name].append(metrics)
     selection = "weights of the last epoch"
     content = {"name": args.name, "flags": without_places(flags), "selection": selection, "teachers": teachers}
-    write_results(results, content)
+    write_comparison(results, content)
     print(table(teachers))
-
-
-def run(recipe: Path, folder: Path, flags: list[str]) -> dict:
-    """One teacher's metrics, without where its data lie."""
-    metrics = run_once("train_teacher", recipe, teacher_recipe(recipe, as_given(flags)).asked, folder, flags)
-    metrics["data"].pop("dataset")
-    return metrics
 
 
 def table(teachers: dict[str, list[dict]]) -> str:

@@ -28,6 +28,8 @@ def main(words: list[str]) -> None:
         command.error(f"--batch_size must be at least 1, got {flags.batch_size}")
     if flags.output and not flags.output.parent.is_dir():
         command.error(f"--output: there is no folder {flags.output.parent}")
+    if flags.output and flags.output.is_dir():
+        command.error(f"--output: {flags.output} is a folder; name a file in it")
     model, processor = load_student_and_processor(flags.model)
     counts, boundaries = model.config.class_counts, group_boundaries(flags)
     try:

@@ -4,60 +4,74 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from trainer.errors import RunError, SettingError
+from trainer.run import student_recipe, teacher_recipe
 from trainer.run.files import read_json, write_json
 from trainer.run.folder import METRICS, RESUME, SETTINGS
 
 
-def run_once(command: str, recipe: Path, asked: dict, folder: Path, flags: list[str]) -> dict:
-    """The metrics of one run; one that was cut off goes on.
+class PlannedRun(NamedTuple):
+    """One run of a comparison."""
+
+    command: str
+    recipe: Path
+    folder: Path
+    flags: list[str]
+    asked: dict  # what recipe and flags ask for, as the folder of a run keeps it
+
+
+def plan_run(command: str, recipe: Path, folder: Path, flags: list[str]) -> PlannedRun:
+    """A run that is ready to start.
 
     Args:
         command: "finetune" or "train_teacher".
         recipe: its recipe.
-        asked: what that recipe and the flags ask for, as the folder of a run keeps it.
         folder: of the run; its output goes to the file of the same name ending in .log.
-        flags: further flags.
+        flags: further flags, as --name=value; one name may come twice, then the last value counts.
 
     Raises:
-        RunError: the run failed, or the folder holds one of other settings.
-    """
-    begun, complete = (folder / SETTINGS).is_file(), (folder / METRICS).is_file()
-    if complete and not begun:
-        raise RunError(f"the run in {folder} does not say what it was made from; name another --runs, or remove it")
-    if begun and (differing := _differing(read_json(folder / SETTINGS), asked)):
-        raise RunError(
-            f"the run in {folder} has other settings ({', '.join(differing)}); name another --runs, or remove it"
-        )
-    if not complete:
-        go_on = [RESUME] if begun else []
-        words = [command, str(recipe), f"--output_dir={folder}", "--disable_tqdm=true", *flags, *go_on]
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with Path(f"{folder}.log").open("w") as log:
-            whole = [sys.executable, "-m", "trainer.commands", *words]
-            done = subprocess.run(whole, stdout=log, stderr=subprocess.STDOUT, check=False)
-        if done.returncode:
-            raise RunError(f"{command} {recipe} failed; see {log.name}")
-    return read_json(folder / METRICS)
-
-
-def _differing(found: dict, asked: dict) -> list[str]:
-    """Names of settings that are not the same in both; "teacher" where its own differ."""
-    names = [name for name, value in asked["settings"].items() if found.get("settings", {}).get(name) != value]
-    return names + [part for part in asked if part != "settings" and found.get(part) != asked[part]]
-
-
-def as_given(flags: list[str]) -> dict[str, str]:
-    """Flags of the form --name=value as settings by name.
-
-    Raises:
-        SettingError: one has another form.
+        SettingError: the recipe or a flag is wrong.
     """
     if any("=" not in flag for flag in flags):
         raise SettingError(f"further flags are written --flag=value, got {' '.join(flags)}")
-    return dict(flag.removeprefix("--").split("=", 1) for flag in flags)
+    given = dict(flag.removeprefix("--").split("=", 1) for flag in flags)
+    for name in ("output_dir", "resume_from_checkpoint"):
+        if name in given:
+            raise SettingError(f"a comparison chooses {name} itself; leave it out")
+    read = student_recipe if command == "finetune" else teacher_recipe
+    return PlannedRun(command, recipe, folder, flags, read(recipe, given).asked)
+
+
+def run_all(planned: Sequence[PlannedRun], results: Path, **comparison: str) -> list[dict]:
+    """The metrics of runs, in their order; one that was cut off goes on. All are checked before the first one starts.
+
+    Args:
+        planned: from `plan_run`.
+        results: the file that the comparison writes when they are done.
+        comparison: what that file says of the comparison, by name.
+
+    Raises:
+        RunError: a run failed, a folder holds a run of other settings, or `results` holds something else.
+    """
+    if results.exists() and (results.is_dir() or not comparison.items() <= read_json(results).items()):
+        raise RunError(f"{results} holds something else than this comparison; name another file with --results")
+    folder, times = Counter(run.folder for run in planned).most_common(1)[0]
+    if times > 1:
+        raise RunError(f"{times} runs would share the folder {folder}; give each recipe, value and seed once")
+    for run in planned:
+        _check_folder(run)
+    return [_metrics_of(run) for run in planned]
+
+
+def write_comparison(path: Path, content: dict) -> None:
+    """Write the file of a comparison."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, content)
 
 
 def without_places(flags: list[str]) -> list[str]:
@@ -65,17 +79,28 @@ def without_places(flags: list[str]) -> list[str]:
     return [flag for flag in flags if not flag.startswith("--dataset=")]
 
 
-def check_results_file(path: Path, name: str, of: str) -> None:
-    """Refuse a result file that is there and is not that of the same comparison.
+def _check_folder(run: PlannedRun) -> None:
+    if not (run.folder / SETTINGS).is_file():
+        if (run.folder / METRICS).is_file():
+            raise RunError(f"{run.folder} does not say what it was made from; name another --runs, or remove it")
+        return
+    found, asked = read_json(run.folder / SETTINGS), run.asked
+    differing = [name for name, value in asked["settings"].items() if found.get("settings", {}).get(name) != value]
+    differing += [part for part in asked if part != "settings" and found.get(part) != asked[part]]
+    if differing:
+        raise RunError(
+            f"the run in {run.folder} has other settings ({', '.join(differing)}); name another --runs, or remove it"
+        )
 
-    Raises:
-        RunError: it holds something else.
-    """
-    if path.is_file() and read_json(path).get(name) != of:
-        raise RunError(f"{path} holds something else than this comparison; name another file with --results")
 
-
-def write_results(path: Path, content: dict) -> None:
-    """Write a result file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, content)
+def _metrics_of(run: PlannedRun) -> dict:
+    if not (run.folder / METRICS).is_file():
+        go_on = [RESUME] if (run.folder / SETTINGS).is_file() else []
+        words = [run.command, str(run.recipe), f"--output_dir={run.folder}", "--disable_tqdm=true", *run.flags, *go_on]
+        run.folder.parent.mkdir(parents=True, exist_ok=True)
+        with Path(f"{run.folder}.log").open("a") as log:
+            whole = [sys.executable, "-m", "trainer.commands", *words]
+            done = subprocess.run(whole, stdout=log, stderr=subprocess.STDOUT, check=False)
+        if done.returncode:
+            raise RunError(f"{run.command} {run.recipe} failed; see {log.name}")
+    return read_json(run.folder / METRICS)

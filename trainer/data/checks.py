@@ -1,7 +1,10 @@
 """What is looked at before training starts, so that a run does not end hours later at one broken file."""
 
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 
 import numpy as np
 from datasets import ClassLabel, Dataset, DatasetDict, Image
@@ -37,7 +40,7 @@ def check_images(dataset: Dataset, image_column: str = "image", num_workers: int
         # Processes, since Pillow decodes under the interpreter lock; spawned, since forking beside CUDA is unsafe.
         parts = [dataset.shard(num_workers, i, contiguous=True) for i in range(num_workers)]
         with ProcessPoolExecutor(num_workers, mp_context=get_context("spawn")) as pool:
-            problems = list(pool.map(_first_problem, parts))
+            problems = _interruptible(lambda: pool.map(_first_problem, parts))
     start = 0
     for part, problem in zip(parts, problems, strict=True):
         if problem is not None:
@@ -124,6 +127,23 @@ def _first_problem(dataset: Dataset) -> tuple[int, str | None, str] | None:
                 return row, value["path"], _reason(error)
             row += 1
     return None
+
+
+def _interruptible(start: Callable[[], Iterator]) -> list:
+    """The results of processes that `start` starts; Ctrl-C ends them without a word of theirs."""
+    main = threading.current_thread() is threading.main_thread()  # no other may set handlers
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if main else None  # which new processes inherit
+    try:
+        results = start()
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, before)
+    try:
+        return list(results)
+    except KeyboardInterrupt:
+        for process in active_children():
+            process.terminate()
+        raise
 
 
 def _reason(error: Exception) -> str:

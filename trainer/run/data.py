@@ -9,11 +9,13 @@ from functools import cached_property
 import numpy as np
 from datasets import Dataset, DatasetDict, disable_progress_bars
 
-from trainer.arguments import DataArguments, RunArguments
+from trainer.arguments import DataArguments
 from trainer.augmentation import TrainingSampler
-from trainer.data import check_dataset, class_counts, load_long_tailed, stratified_split
+from trainer.base_arguments import RunArguments
+from trainer.data import check_dataset, check_images, class_counts, load_long_tailed, stratified_split
 from trainer.errors import DataError
 from trainer.evaluation import group_rule, head_mid_tail
+from trainer.run.ranks import from_first_rank
 from trainer.settings import deciding_settings
 
 
@@ -72,8 +74,7 @@ def prepare_data(settings: DataArguments, args: RunArguments, validation: bool =
     try:
         with args.main_process_first(desc="loading the data"):
             splits = _load(settings)
-            decode = settings.check_images and args.should_save
-            check_dataset(splits, decode, num_workers=max(1, args.dataloader_num_workers))
+            check_dataset(splits, decode_images=False)
             if validation:
                 fraction, seed = settings.validation_fraction, settings.split_seed
                 train, held_out = stratified_split(splits["train"], fraction, seed=seed)
@@ -81,9 +82,16 @@ def prepare_data(settings: DataArguments, args: RunArguments, validation: bool =
         data = RunData(splits, settings)
         head_mid_tail(data.counts, settings.boundaries)
         TrainingSampler.for_run(args, len(data.train))
+        if settings.check_images:  # last, since it takes longest
+            from_first_rank(lambda: _decode(splits, max(1, args.dataloader_num_workers)))
     except ValueError as error:  # a setting that these data cannot have, such as a rho below 1
         raise DataError(str(error)) from error
     return data
+
+
+def _decode(splits: DatasetDict, num_workers: int) -> None:
+    for split, images in splits.items():
+        check_images(images, num_workers=num_workers, split=split)
 
 
 def _load(settings: DataArguments) -> DatasetDict:

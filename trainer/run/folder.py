@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import traceback
 from collections.abc import Iterator
@@ -10,15 +11,19 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from trainer.arguments import RunArguments
+from trainer.base_arguments import RunArguments
+from trainer.callbacks import EMA_FILE
 from trainer.checkpoints import check_checkpoint, last_complete_checkpoint
 from trainer.errors import CheckpointError, DeiTLTError, RunError
 from trainer.run.files import read_json, write_json
 from trainer.run.ranks import from_first_rank
 
+logger = logging.getLogger(__name__)
+
 LOCK = ".lock"
 TRACEBACK = "traceback.txt"
 SETTINGS = "settings.json"  # written when training starts: whose folder it is, and what was asked for
+IGNORED = (LOCK, TRACEBACK, f"{SETTINGS}.tmp")  # what a start leaves that came to nothing
 METRICS = "metrics.json"  # written last: its presence means that the run is complete
 
 RESUME = "--resume_from_checkpoint=true"
@@ -47,11 +52,12 @@ def open_run(args: RunArguments, kind: str) -> Iterator[str | None]:
     if asked.lower() == "true" and not from_first_rank(folder.is_dir):
         raise CheckpointError(f"there is no run in {folder} to resume; leave --resume_from_checkpoint out")
     with locked(folder):
-        checkpoint = from_first_rank(lambda: _checkpoint_to_resume(folder, asked, kind))
+        checkpoint = from_first_rank(lambda: _checkpoint_to_resume(folder, asked, kind, _files_of(args)))
         try:
             yield checkpoint
         except KeyboardInterrupt as stop:
-            stop.add_note(RESUME)
+            inside = asked.lower() in ("true", "false") or last_complete_checkpoint(folder) is not None
+            stop.add_note(RESUME if inside else f"--resume_from_checkpoint={asked}")
             raise
         except DeiTLTError:
             raise
@@ -84,9 +90,13 @@ def locked(folder: Path, wait: bool = False) -> Iterator[None]:
             raise RunError(f"folder {folder} cannot be written ({reason}); name another one") from error
         return True
 
+    told = False
     while not from_first_rank(acquire):
         if not wait:
             raise RunError(f"another run works in {folder}; wait for its end, or name another --output_dir")
+        if not told:
+            logger.warning("another run works in %s; waiting for its end", folder)
+            told = True
         time.sleep(SECONDS_BETWEEN_TRIES)
     try:
         yield
@@ -96,7 +106,7 @@ def locked(folder: Path, wait: bool = False) -> Iterator[None]:
 
 def holds_something(folder: Path) -> bool:
     """Whether there is more in a folder than what a start that came to nothing leaves."""
-    return folder.is_dir() and any(path.name not in (LOCK, TRACEBACK) for path in folder.iterdir())
+    return folder.is_dir() and any(path.name not in IGNORED for path in folder.iterdir())
 
 
 def begin(folder: Path, kind: str, settings: dict) -> None:
@@ -109,22 +119,31 @@ def kind_of(folder: Path) -> str | None:
     return read_json(folder / SETTINGS).get("kind") if (folder / SETTINGS).is_file() else None
 
 
-def _checkpoint_to_resume(folder: Path, asked: str, kind: str) -> str | None:
+def _files_of(args: RunArguments) -> tuple[str, ...]:
+    """What a run's checkpoints have besides Trainer's files."""
+    return (EMA_FILE,) if getattr(args, "ema_decay", 0) else ()
+
+
+def _checkpoint_to_resume(folder: Path, asked: str, kind: str, also: tuple[str, ...]) -> str | None:
     named = None if asked.lower() in ("true", "false") else Path(asked)
     if named is not None:
-        check_checkpoint(named)
+        check_checkpoint(named, also)
     inside = named is not None and named.resolve().parent == folder.resolve()
     if asked.lower() != "true" and not inside:
         if holds_something(folder):
-            raise RunError(
-                f"output folder {folder} is not empty; go on with --resume_from_checkpoint true, or name another "
-                "--output_dir"
-            )
+            unfinished = kind_of(folder) == kind and not (folder / METRICS).is_file()
+            remedy = "go on with --resume_from_checkpoint true, or " if unfinished else ""
+            raise RunError(f"output folder {folder} is not empty; {remedy}name another --output_dir")
     elif (folder / METRICS).is_file():
         raise RunError(f"the run in {folder} is complete; name another --output_dir for a new one")
     elif holds_something(folder) and kind_of(folder) != kind:
         raise CheckpointError(f"there is no {kind}'s run in {folder} to resume; name another --output_dir")
-    return last_complete_checkpoint(folder) if asked.lower() == "true" else asked if named else None
+    if asked.lower() != "true":
+        return asked if named else None
+    checkpoint = last_complete_checkpoint(folder, also)
+    if checkpoint is None and holds_something(folder):
+        logger.warning("%s has no whole checkpoint; the run starts anew", folder)
+    return checkpoint
 
 
 def _keep_traceback(folder: Path, error: Exception) -> str:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from enum import Enum
+from functools import cached_property
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -18,9 +19,6 @@ from trainer.errors import SettingError
 from trainer.settings import changed_settings, deciding_settings
 from trainer.teachers.arguments import TeacherArguments
 
-# What a teacher takes over from its student. Precision is its own: a small CNN gains no speed from bf16 and loses
-# accuracy of its steps.
-TAKEN_OVER = ("seed", "use_cpu", "disable_tqdm")
 NONE = ("none", "null", "~", "")
 BOOLEANS = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(("false", "no", "off", "0"), False)
 TYPES = {int: "a whole number", float: "a number", bool: "true or false", dict: "a JSON object", str: "a word"}
@@ -41,8 +39,9 @@ class TeacherRecipe:
 
     @property
     def asked(self) -> dict:
-        """What decides what is learned."""
-        return {"settings": deciding_settings(self.data) | deciding_settings(self.training)}
+        """What decides what is learned and reported."""
+        own = deciding_settings(self.data) | deciding_settings(self.training)
+        return {"settings": own, "group_boundaries": self.data.group_boundaries}
 
 
 @dataclass(frozen=True)
@@ -52,25 +51,42 @@ class StudentRecipe:
     Attributes:
         name: of the recipe's file, without its ending.
         model, data, training: the settings.
-        teacher: the recipe that `training.teacher` names, where it names one, for these settings.
+        teacher_recipe: the recipe that `training.teacher` names, where it names one, as its file says it.
     """
 
     name: str
     model: ModelArguments
     data: DataArguments
     training: DistillationArguments
-    teacher: TeacherRecipe | None = None
+    teacher_recipe: TeacherRecipe | None = None
+
+    @cached_property
+    def teacher(self) -> TeacherRecipe | None:
+        """The recipe of its teacher for this run, with the seed, device and workers of the student.
+
+        Made once, before any trainer: new TrainingArguments reset what Accelerate knows of the process. Precision is
+        the teacher's own: a small CNN gains no speed from bf16 and loses accuracy of its steps.
+        """
+        if self.teacher_recipe is None or not _is_recipe(self.training.teacher):
+            return None
+        own, student = self.teacher_recipe.training, self.training
+        workers = 0 if own.images_on_device else student.dataloader_num_workers
+        taken_over = {name: getattr(student, name) for name in ("seed", "use_cpu", "disable_tqdm")}
+        return replace(self.teacher_recipe, training=replace(own, dataloader_num_workers=workers, **taken_over))
 
     @property
     def asked(self) -> dict:
-        """What decides what is learned."""
+        """What decides what is learned and reported."""
         own = deciding_settings(self.model) | deciding_settings(self.data) | deciding_settings(self.training)
-        return {"settings": own, "teacher": self.training.teacher if self.teacher is None else self.teacher.asked}
+        teacher = self.training.teacher if self.teacher is None else self.teacher.asked
+        return {"settings": own, "teacher": teacher, "group_boundaries": self.data.group_boundaries}
 
     @property
     def changed(self) -> dict:
-        """Those of its own settings that decide what is learned and differ from their defaults."""
-        return changed_settings(self.model) | changed_settings(self.data) | changed_settings(self.training)
+        """Those settings that decide what is learned and differ from their defaults, the teacher by its name."""
+        teacher = {"teacher": self.teacher.name if self.teacher else self.training.teacher}
+        own = changed_settings(self.model) | changed_settings(self.data) | changed_settings(self.training)
+        return (teacher if self.training.teacher else {}) | own
 
 
 def student_recipe(path: str | Path, given: Mapping[str, Any] | None = None) -> StudentRecipe:
@@ -85,14 +101,12 @@ def student_recipe(path: str | Path, given: Mapping[str, Any] | None = None) -> 
     """
     path = Path(path)
     model, data, training = read_settings(path, given, (ModelArguments, DataArguments, DistillationArguments))
-    if training.teacher is None or not training.teacher.endswith((".yaml", ".yml")):
+    if not _is_recipe(training.teacher):
         return StudentRecipe(path.stem, model, data, training)
     beside = path.parent / training.teacher
-    own = teacher_recipe(
-        beside if beside.is_file() else training.teacher, {name: getattr(training, name) for name in TAKEN_OVER}
-    )
-    workers = 0 if own.training.images_on_device else training.dataloader_num_workers
-    own = replace(own, training=replace(own.training, dataloader_num_workers=workers))
+    # On this device from the start: a recipe may ask for what another one has not.
+    given = {"use_cpu": training.use_cpu}
+    own = teacher_recipe(beside if beside.is_file() else training.teacher, given)
     return StudentRecipe(path.stem, model, data, training, own)
 
 
@@ -101,6 +115,10 @@ def teacher_recipe(path: str | Path, given: Mapping[str, Any] | None = None) -> 
     path = Path(path)
     settings = read_settings(path, given, (DataArguments, TeacherArguments), runs="runs/teachers")
     return TeacherRecipe(path.stem, *settings)
+
+
+def _is_recipe(teacher: str | None) -> bool:
+    return teacher is not None and teacher.endswith((".yaml", ".yml"))
 
 
 def read_settings(path: Path, given: Mapping[str, Any] | None, kinds: tuple[type, ...], runs: str = "runs") -> list:

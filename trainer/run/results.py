@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 
+from trainer.callbacks import read_history
 from trainer.evaluation import per_class_accuracy, plot_class_accuracy, plot_history
 from trainer.model_card import fill_model_card
 from trainer.run.files import write_json
@@ -23,8 +22,9 @@ def write_results(run: Run) -> None:
         for expert, logits in zip(EXPERTS, run.prediction.predictions, strict=True)
     }
     plot_class_accuracy(accuracies, data.counts, data.names, folder / "plots" / "class_accuracy.png")
-    history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
-    plot_history(history, folder / "plots" / "history.png")
+    history = read_history(folder)
+    if any("loss" in row for row in history):  # none where nothing was logged
+        plot_history(history, folder / "plots" / "history.png")
     (folder / "README.md").write_text(fill_model_card(run.metrics, run.recipe.changed))
     test = data.splits["test"]
     labels = np.asarray(test["label"])

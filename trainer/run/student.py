@@ -14,6 +14,7 @@ from torch.utils.data import Dataset as TorchDataset
 from modeling_deit_lt import DeiTLTForImageClassification
 from trainer.augmentation import EvaluationImages, TrainingImages, image_processor, train_transform
 from trainer.checkpoints import load_student
+from trainer.errors import RunError
 from trainer.run.data import RunData
 from trainer.run.model import build_student
 from trainer.run.recipes import StudentRecipe
@@ -149,6 +150,8 @@ def save_and_test(trainer: DeiTLTTrainer, test_images: TorchDataset) -> tuple[di
     """
     last = {name: weight.clone() for name, weight in trainer.model.state_dict().items()}
     best = trainer.state.best_model_checkpoint if trainer.args.model_selection != "last" else None
+    if best is None and trainer.args.model_selection != "last":
+        raise RunError(f"no checkpoint was there for model_selection {trainer.args.model_selection} to choose")
     if best is not None:
         trainer.model.load_state_dict(load_student(best).state_dict())
     trainer.save_model()

@@ -21,7 +21,7 @@ from trainer.run.recipes import StudentRecipe, TeacherRecipe
 from trainer.settings import deciding_settings
 from trainer.teachers import Teacher, as_teacher, open_classifier, train_teacher
 from trainer.teachers.arguments import TeacherArguments
-from trainer.teachers.class_names import read_class_names
+from trainer.teachers.class_names import class_order, read_class_names
 from trainer.teachers.loading import Classifier
 from trainer.teachers.training import TRAINING_VERSION
 
@@ -75,14 +75,19 @@ def plan_teacher(recipe: StudentRecipe) -> TeacherPlan | None:
     outputs = read_class_names(args.teacher_class_names) if args.teacher_class_names else None
     if recipe.teacher is None:
         return TeacherPlan(classifier=open_classifier(args.teacher), outputs=outputs)
-    own = recipe.teacher
-    folder = args.teacher_output_dir and Path(args.teacher_output_dir)
-    if folder and folder.resolve() == Path(args.output_dir).resolve():
-        raise RunError(f"teacher_output_dir is the student's output_dir {folder}; name another one")
-    if folder and from_first_rank(lambda: holds_something(folder) and kind_of(folder) != "teacher"):
+    folder, students = teacher_folder(recipe), Path(args.output_dir).resolve()
+    if folder.resolve() == students or folder.resolve() in students.parents or students in folder.resolve().parents:
+        raise RunError(f"the teacher's folder {folder} and the student's {args.output_dir} lie in one another")
+    if args.teacher_output_dir and from_first_rank(lambda: holds_something(folder) and kind_of(folder) != "teacher"):
         raise RunError(f"teacher_output_dir {folder} holds something else than a teacher; name another one")
-    dry_run_teacher(own)
-    return TeacherPlan(recipe=own, outputs=outputs)
+    dry_run_teacher(recipe.teacher)
+    return TeacherPlan(recipe=recipe.teacher, outputs=outputs)
+
+
+def teacher_folder(recipe: StudentRecipe, digest: str = "") -> Path:
+    """Where a student's teacher is trained: as was asked, or `teachers/<recipe>-<digest>` beside the student."""
+    beside_student = Path(recipe.training.output_dir).parent / "teachers" / f"{recipe.teacher.name}-{digest}"
+    return Path(recipe.training.teacher_output_dir or beside_student)
 
 
 def obtain_teacher(
@@ -104,6 +109,8 @@ def obtain_teacher(
         return None
     name, figures, classifier, args = recipe.training.teacher, None, plan.classifier, recipe.training
     if plan.recipe is not None:
+        if plan.outputs is not None:
+            class_order(name, plan.outputs, data.names)
         name, figures = _trained_or_reused(plan.recipe, recipe, data, say)
         classifier = open_classifier(name)
     size, normalization = args.teacher_image_size, args.teacher_normalization
@@ -143,8 +150,7 @@ def _trained_or_reused(
     batch = -(-own.training.per_device_train_batch_size // own.training.world_size)
     args = replace(own.training, per_device_train_batch_size=batch)
     digest = teacher_digest(args, data)
-    beside_student = Path(student.training.output_dir).parent / "teachers" / f"{own.name}-{digest}"
-    folder = Path(student.training.teacher_output_dir or beside_student)
+    folder = teacher_folder(student, digest)
     metrics = from_first_rank(lambda: _finished(folder, digest))
     if metrics is None:
         with locked(folder, wait=True):
@@ -154,7 +160,10 @@ def _trained_or_reused(
                 say(f"Training the teacher {own.name} in {folder}")
                 checkpoint = from_first_rank(lambda: last_complete_checkpoint(folder))  # of a run that was cut off
                 metrics = _train(replace(args, output_dir=str(folder)), data, checkpoint)
-    return str(folder), metrics["teacher"]
+    figures = metrics["teacher"]
+    if metrics.get("groups") != data.groups:  # trained for a run with other boundaries
+        figures = {**figures, **dict.fromkeys(("head", "mid", "tail"))}
+    return str(folder), figures
 
 
 def _finished(folder: Path, digest: str) -> dict | None:
@@ -163,7 +172,7 @@ def _finished(folder: Path, digest: str) -> dict | None:
     if not (folder / marked).is_file():
         return None
     found = read_json(folder / marked)
-    if found.get("digest") != digest:
+    if found.get("digest") != digest or (marked == METRICS and "teacher" not in found):
         raise RunError(
             f"the teacher in {folder} comes from other images, other settings or another version; name another "
             f"--teacher_output_dir, or take it as it is with --teacher {folder}"
@@ -178,7 +187,8 @@ def _train(args: TeacherArguments, data: RunData, checkpoint: str | None) -> dic
     def mark() -> None:
         if args.should_save:
             settings = deciding_settings(data.settings) | deciding_settings(args)
-            begin(folder, "teacher", {"digest": digest, "settings": settings})
+            told = {"digest": digest, "settings": settings, "group_boundaries": data.settings.group_boundaries}
+            begin(folder, "teacher", told)
 
     trained = train_teacher(args, data.splits, data.settings.boundaries, checkpoint, on_start=mark)
     metrics = {
@@ -188,6 +198,7 @@ def _train(args: TeacherArguments, data: RunData, checkpoint: str | None) -> dic
         "epochs": args.num_train_epochs,
         "batch_size": args.global_batch_size,
         "class_counts": data.counts,
+        "groups": data.groups,
         "wall_seconds": round(trained.seconds, 1),
         "images_per_second": round(trained.images_per_second, 1),
         "data": deciding_settings(data.settings),

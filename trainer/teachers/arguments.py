@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainer.arguments import RunArguments
 from trainer.augmentation import BATCH_TRANSFORMS, TRAIN_TRANSFORMS
+from trainer.base_arguments import RunArguments
 from trainer.settings import check_ranges, setting
 
 

@@ -42,7 +42,9 @@ class TeacherTrainer(BaseTrainer):
         super().__init__(model.to(memory_format=torch.channels_last), args, counts, boundaries, **kwargs)
         images, batch = len(self.train_dataset or ()), args.train_batch_size
         one_left = images % batch == 1 and args.world_size == 1 and not args.drop_partial_batches
-        if batch == 1 or one_left:
+        if batch == 1:
+            raise RunError("BatchNorm cannot normalise a single image; choose a larger per_device_train_batch_size")
+        if one_left:
             raise RunError(
                 f"{images} training images in batches of {batch} leave one alone, which BatchNorm cannot normalise; "
                 "choose another per_device_train_batch_size, or drop_partial_batches"

@@ -1,0 +1,129 @@
+"""The settings that a student's and a teacher's training share, on top of transformers' TrainingArguments."""
+
+from __future__ import annotations
+
+import math
+import platform
+from dataclasses import dataclass
+
+import torch
+from transformers import TrainingArguments
+
+from trainer.augmentation import TRAIN_TRANSFORMS
+from trainer.settings import check_ranges, setting
+
+
+@dataclass
+class RunArguments(TrainingArguments):
+    """What a student's and a teacher's training share. Defaults that differ from TrainingArguments, and why:
+
+    - `remove_unused_columns` False: the image column would be dropped before it is transformed.
+    - `logging_nan_inf_filter` False: it reads the loss back from the device at every step; instead a run stops at the
+      next log whose loss is not finite.
+    - `max_grad_norm` 0: neither the paper nor its teachers' recipes clip gradients.
+    - `seed` 0, `save_steps`, `eval_steps` and `logging_steps` a share of the run, `save_total_limit` 2.
+
+    What follows from the settings is a property, and no setting is changed, so `dataclasses.replace` gives another
+    run; but for three switches of the data loaders (`_set_loader_switches`), which nobody needs to set.
+    """
+
+    _argument_group_name = "Training (transformers.TrainingArguments and ours)"
+
+    output_dir: str | None = setting(None, "Folder of the results; runs/<recipe> if not given.", decides=False)
+    seed: int = setting(0, "Seed of initialisation, order, augmentation and mixing.")
+    remove_unused_columns: bool = setting(
+        False, "Must stay off: images are transformed when they are read.", decides=False
+    )
+    logging_nan_inf_filter: bool = setting(
+        False, "Hide non-finite losses; costs a synchronisation per step.", decides=False
+    )
+    label_names: list[str] | None = setting(["labels"], "Must stay: a teacher's forward has no labels.", decides=False)
+    max_grad_norm: float = setting(0.0, "Gradient clipping; 0 for none.")
+    save_steps: float = setting(0.05, "Steps between checkpoints; below 1, a share of the run.", decides=False)
+    eval_steps: float | None = setting(0.05, "Steps between evaluations; below 1, a share of the run.", decides=False)
+    logging_steps: float = setting(0.02, "Steps between logs; below 1, a share of the run.", decides=False)
+    save_total_limit: int | None = setting(2, "Checkpoints that are kept.", decides=False)
+    ddp_find_unused_parameters: bool | None = setting(False, "No parameter goes unused.", decides=False)
+    train_transform: str = setting("paper", "Training transform.", choices=list(TRAIN_TRANSFORMS))
+    crop_ratio: float = setting(0.875, "Share of the short side that evaluation keeps (224 of 256: the paper's).")
+    drw_start_epoch: int | None = setting(None, "First epoch of DRW, 0-based; not given, or none: never.")
+    drop_partial_batches: bool = setting(
+        False,
+        "Leave out of an epoch what does not fill the last batch of all ranks (with repeats, the last two), as PaCo.",
+    )
+    warmup_epochs: float = setting(5.0, "Epochs of linear warm-up.")
+    drw_beta: float = setting(0.9999, "Beta of the effective-number weights.")
+
+    def __post_init__(self):
+        check_ranges(self, {"num_train_epochs": "(0, inf)", "crop_ratio": "(0, 1]", "drw_beta": "[0, 1)"})
+        check_ranges(self, {"seed": f"[0, {2**32})", "warmup_epochs": "[0, inf)"})
+        check_ranges(self, {"dataloader_num_workers": "[0, inf)", "dataloader_prefetch_factor": "[1, inf)"})
+        batches = ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps")
+        check_ranges(self, dict.fromkeys(batches, "[1, inf)"))
+        self._refuse_what_has_no_use()
+        if self.warmup_epochs >= self.num_train_epochs:
+            raise ValueError(
+                f"warmup_epochs {self.warmup_epochs:g} must be fewer than num_train_epochs {self.num_train_epochs:g}"
+            )
+        if self.drw_start_epoch is not None and not 0 <= self.drw_start_epoch < self.num_train_epochs:
+            raise ValueError(
+                f"drw_start_epoch {self.drw_start_epoch} lies outside the {self.num_train_epochs:g} epochs of the "
+                "run; for no DRW leave it out, or set it to none"
+            )
+        super().__post_init__()
+        self._set_loader_switches()
+
+    def _refuse_what_has_no_use(self) -> None:
+        instead = {
+            "max_steps": "num_train_epochs, which the schedule and DRW follow",
+            "warmup_steps": "warmup_epochs",
+            "label_smoothing_factor": "label_smoothing, which mixing applies",
+            "auto_find_batch_size": "per_device_train_batch_size and gradient_accumulation_steps",
+            "dataloader_drop_last": "drop_partial_batches, since it would leave out test images too",
+        }
+        for name, other in instead.items():
+            if getattr(self, name) not in (0, -1, False):
+                raise ValueError(f"{name} is not used here; set {other}")
+        for name in ("prediction_loss_only", "eval_on_start", "enable_jit_checkpoint", "neftune_noise_alpha"):
+            if getattr(self, name, None):
+                raise ValueError(f"{name} does not go with what is trained and reported here; leave it out")
+        if self.label_names != ["labels"] or not self.eval_do_concat_batches:
+            raise ValueError("label_names and eval_do_concat_batches must stay as they are; leave them out")
+        if self.output_dir == "":
+            raise ValueError("output_dir is empty; name a folder")
+
+    def _set_loader_switches(self) -> None:
+        """Trainer reads these from the arguments only; whatever they were, they follow from device and workers."""
+        self.dataloader_persistent_workers = self.dataloader_num_workers > 0  # a new start costs more than an epoch
+        self.dataloader_pin_memory = self.dataloader_pin_memory and self.device.type == "cuda"
+        # A copy that blocks would wait for the step before it.
+        self.accelerator_config.non_blocking = self.dataloader_pin_memory
+        self._n_gpu = min(self._n_gpu, 1)  # one process drives one GPU; several GPUs are for accelerate launch
+
+    @property
+    def inherited_that_decide(self) -> tuple[str, ...]:
+        """Settings of TrainingArguments, not declared anew here, that decide what is learned."""
+        return (
+            *("per_device_train_batch_size", "gradient_accumulation_steps", "bf16", "fp16", "tf32", "torch_compile"),
+            *("optim", "optim_args", "adam_beta1", "adam_beta2", "adam_epsilon", "lr_scheduler_kwargs"),
+        )
+
+    def get_warmup_steps(self, num_training_steps: int) -> int:
+        """Optimiser steps of the warm-up, of which Trainer's schedules ask their arguments."""
+        return math.ceil(num_training_steps * (self.warmup_epochs / self.num_train_epochs))
+
+    def in_drw(self, epoch: float | None) -> bool:
+        """Whether an epoch (a fraction counts as begun) lies in the deferred re-weighting stage."""
+        return self.drw_start_epoch is not None and (epoch or 0) >= self.drw_start_epoch
+
+    @property
+    def global_batch_size(self) -> int:
+        """Images per optimiser step over all ranks and accumulation steps."""
+        return self.train_batch_size * self.gradient_accumulation_steps * self.world_size
+
+    @property
+    def device_in_words(self) -> str:
+        """The hardware that a figure is measured on."""
+        if self.device.type == "cuda":
+            return f"{self.world_size} x {torch.cuda.get_device_name(self.device)}"
+        return f"{self.device.type}, {platform.machine()}, {torch.get_num_threads()} threads"
