@@ -64,7 +64,7 @@ def test_an_interrupt_says_how_to_go_on_where_that_is_possible(monkeypatch, caps
 def test_control_c_in_a_real_run_ends_in_a_line_that_goes_on(tmp_path):
     """Workers are interrupted with the run, as in a terminal.
 
-    The line is the last one: where the signal meets a destructor, which is rare, Python itself has a word to say first.
+    The line is the last one: where the signal meets a destructor, which is rare, Python itself speaks first.
     """
     flags = {"teacher": "none", "num_train_epochs": 400, "drw_start_epoch": 300, "dataloader_num_workers": 1}
     recipe = write_recipe(tmp_path, dataset=str(image_tree(tmp_path / "images")), save_steps=2, **flags)
