@@ -94,6 +94,13 @@ def test_a_teacher_takes_over_seed_and_device_but_not_precision(tmp_path):
     assert student_recipe(path).teacher.training.dataloader_num_workers == 0
 
 
+def test_the_card_names_a_teacher_without_where_it_lies(tmp_path):
+    path = write_recipe(tmp_path)
+    names = {"teacher.yaml": "teacher", str(tmp_path): tmp_path.name, "nobody/vit": "nobody/vit", "none": None}
+    for given, name in names.items():
+        assert student_recipe(path, {"teacher": given}).changed.get("teacher") == name
+
+
 def test_what_is_asked_follows_the_teachers_recipe_but_not_its_comments(tmp_path):
     path = write_recipe(tmp_path)
     asked = student_recipe(path).asked

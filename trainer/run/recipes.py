@@ -83,8 +83,11 @@ class StudentRecipe:
 
     @property
     def changed(self) -> dict:
-        """Those settings that decide what is learned and differ from their defaults, the teacher by its name."""
-        teacher = {"teacher": self.teacher.name if self.teacher else self.training.teacher}
+        """Those settings that decide what is learned and differ from their defaults; of a teacher's path the end."""
+        named = self.training.teacher or ""
+        teacher = {
+            "teacher": Path(named).stem if self.teacher else Path(named).name if Path(named).is_dir() else named
+        }
         own = changed_settings(self.model) | changed_settings(self.data) | changed_settings(self.training)
         return (teacher if self.training.teacher else {}) | own
 
