@@ -84,12 +84,12 @@ class StudentRecipe:
     @property
     def changed(self) -> dict:
         """Those settings that decide what is learned and differ from their defaults; of a teacher's path the end."""
-        named = self.training.teacher or ""
-        teacher = {
-            "teacher": Path(named).stem if self.teacher else Path(named).name if Path(named).is_dir() else named
-        }
         own = changed_settings(self.model) | changed_settings(self.data) | changed_settings(self.training)
-        return (teacher if self.training.teacher else {}) | own
+        named = self.training.teacher
+        if named is None:
+            return own
+        path = Path(named)
+        return {"teacher": path.stem if self.teacher else path.name if path.is_dir() else named} | own
 
 
 def student_recipe(path: str | Path, given: Mapping[str, Any] | None = None) -> StudentRecipe:
