@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trainer.arguments import DataArguments
 from trainer.commands.parser import SettingsParser
-from trainer.evaluation import format_report, group_rule
+from trainer.evaluation import format_report
 from trainer.run import run_teacher, teacher_recipe
 from trainer.teachers.arguments import TeacherArguments
 
@@ -15,7 +15,7 @@ def main(words: list[str]) -> None:
     metrics = run_teacher(recipe)
     if recipe.training.should_log:
         folder = recipe.training.output_dir
-        print(format_report(rows(metrics), group_rule(metrics["class_counts"], recipe.data.boundaries)))
+        print(format_report(rows(metrics), metrics["groups"]))
         print(f"The teacher is in {folder}. A student takes it with --teacher {folder}")
 
 

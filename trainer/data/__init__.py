@@ -1,6 +1,6 @@
 """Where images come from: data sets with the columns image and label, long-tailed subsets, splits and checks."""
 
-from .checks import check_dataset, check_images, check_labels
+from .checks import check_all_images, check_dataset, check_images, check_labels
 from .digits import load_digits_dataset
 from .labels import class_counts, label_values
 from .loading import load_long_tailed
@@ -8,6 +8,7 @@ from .long_tail import long_tailed_counts, make_long_tailed
 from .splits import stratified_split
 
 __all__ = [
+    "check_all_images",
     "check_dataset",
     "check_images",
     "check_labels",

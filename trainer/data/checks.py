@@ -108,8 +108,21 @@ def check_dataset(splits: DatasetDict, decode_images: bool = True, num_workers: 
                 f"{split}: its class names or their order differ from those of train; encode both together"
             )
     if decode_images:
-        for split, dataset in splits.items():
-            check_images(dataset, num_workers=num_workers, split=split)
+        check_all_images(splits, num_workers)
+
+
+def check_all_images(splits: DatasetDict, num_workers: int = 1) -> None:
+    """`check_images` of every split.
+
+    Args:
+        splits: each with an image column `image`.
+        num_workers: processes that decode, default 1, see `check_images`.
+
+    Raises:
+        DataError: as `check_images`.
+    """
+    for split, dataset in splits.items():
+        check_images(dataset, num_workers=num_workers, split=split)
 
 
 def _first_problem(dataset: Dataset) -> tuple[int, str | None, str] | None:

@@ -12,7 +12,7 @@ from datasets import Dataset, DatasetDict, disable_progress_bars
 from trainer.arguments import DataArguments
 from trainer.augmentation import TrainingSampler
 from trainer.base_arguments import RunArguments
-from trainer.data import check_dataset, check_images, class_counts, load_long_tailed, stratified_split
+from trainer.data import check_all_images, check_dataset, class_counts, load_long_tailed, stratified_split
 from trainer.errors import DataError
 from trainer.evaluation import group_rule, head_mid_tail
 from trainer.run.ranks import from_first_rank
@@ -83,15 +83,10 @@ def prepare_data(settings: DataArguments, args: RunArguments, validation: bool =
         head_mid_tail(data.counts, settings.boundaries)
         TrainingSampler.for_run(args, len(data.train))
         if settings.check_images:  # last, since it takes longest
-            from_first_rank(lambda: _decode(splits, max(1, args.dataloader_num_workers)))
+            from_first_rank(lambda: check_all_images(splits, max(1, args.dataloader_num_workers)))
     except ValueError as error:  # a setting that these data cannot have, such as a rho below 1
         raise DataError(str(error)) from error
     return data
-
-
-def _decode(splits: DatasetDict, num_workers: int) -> None:
-    for split, images in splits.items():
-        check_images(images, num_workers=num_workers, split=split)
 
 
 def _load(settings: DataArguments) -> DatasetDict:

@@ -41,7 +41,7 @@ def dry_run_teacher(recipe: TeacherRecipe) -> None:
     """
     args = recipe.training
     with _refused_as("teacher"):
-        for name in (args.train_transform, args.second_transform):
+        for name in args.transforms:
             train_transform(name, args.image_size)(Image.new("RGB", (args.image_size, args.image_size)))
         teacher_trainer(build_classifier(args, 2), args, [1, 1]).create_optimizer_and_scheduler(STEPS)
 

@@ -66,8 +66,7 @@ class TeacherArguments(RunArguments):
         if self.loss == "paco" and self.drw_start_epoch is not None:
             raise ValueError("paco balances classes by its prior, not by DRW; leave drw_start_epoch out")
         if self.images_on_device:
-            views = [self.train_transform, *([self.second_transform] if self.loss == "paco" else [])]
-            missing = [name for name in views if name not in BATCH_TRANSFORMS]
+            missing = [name for name in self.transforms if name not in BATCH_TRANSFORMS]
             if missing:
                 raise ValueError(
                     f"images_on_device knows the transforms {', '.join(BATCH_TRANSFORMS)}, not {missing[0]}"
@@ -79,6 +78,11 @@ class TeacherArguments(RunArguments):
             self.dataloader_pin_memory = self.accelerator_config.non_blocking = False
         # Its own setting alone: a launcher's precision is meant for the student.
         self.mixed_precision = "bf16" if self.bf16 else "fp16" if self.fp16 else "no"
+
+    @property
+    def transforms(self) -> list[str]:
+        """Names of the training transforms, one for each view of an image."""
+        return [self.train_transform, *([self.second_transform] if self.loss == "paco" else [])]
 
     @property
     def repeats(self) -> int:

@@ -137,10 +137,9 @@ def build_classifier(args: TeacherArguments, num_classes: int) -> nn.Module:
 
 def training_images(args: TeacherArguments, dataset: Dataset) -> TorchDataset:
     """The augmented training images, on the device or from the loader; two views of each for PaCo."""
-    names = [args.train_transform, *([args.second_transform] if args.loss == "paco" else [])]
     if args.images_on_device:
-        return DeviceImages(dataset, names, args.image_size, args.device, args.seed)
-    first, second = [*(train_transform(name, args.image_size) for name in names), None][:2]
+        return DeviceImages(dataset, args.transforms, args.image_size, args.device, args.seed)
+    first, second = [*(train_transform(name, args.image_size) for name in args.transforms), None][:2]
     return TrainingImages(dataset, first, args.seed, second)
 
 
