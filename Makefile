@@ -26,8 +26,8 @@ $(OLDEST)/.complete: .ci/oldest.txt
 	touch $@
 
 demo: $(VENV)/.complete ## the whole method on long-tailed digits, on a CPU, in minutes
-	$(LAUNCH) scripts/finetune.py scripts/recipes/digits_lt.yaml --output_dir $(RUN)
-	$(BIN)/python scripts/classify.py $(RUN) $(RUN)/example.png
+	$(LAUNCH) scripts/finetune.py digits_lt --output_dir $(RUN)
+	$(BIN)/deit-lt classify $(RUN) $(RUN)/example.png
 
 test: $(VENV)/.complete ## the tests
 	$(BIN)/python -m pytest

@@ -1,4 +1,4 @@
-"""Classify an image: `python scripts/classify.py --help`."""
+"""`deit-lt classify`, for `accelerate launch scripts/classify.py ...`."""
 
 from trainer.commands.boundary import run
 

@@ -1,4 +1,4 @@
-"""Train a student with and without its parts: `python scripts/compare.py --help`."""
+"""`deit-lt compare`, for `accelerate launch scripts/compare.py ...`."""
 
 from trainer.commands.boundary import run
 

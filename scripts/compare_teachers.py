@@ -1,6 +1,6 @@
-"""Train several teachers and compare them: `python scripts/compare_teachers.py --help`."""
+"""`deit-lt compare-teachers`, for `accelerate launch scripts/compare_teachers.py ...`."""
 
 from trainer.commands.boundary import run
 
 if __name__ == "__main__":
-    run("compare_teachers")
+    run("compare-teachers")

@@ -1,6 +1,6 @@
-"""Measure what a student's teacher knows: `python scripts/evaluate_teacher.py --help`."""
+"""`deit-lt evaluate-teacher`, for `accelerate launch scripts/evaluate_teacher.py ...`."""
 
 from trainer.commands.boundary import run
 
 if __name__ == "__main__":
-    run("evaluate_teacher")
+    run("evaluate-teacher")

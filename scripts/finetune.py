@@ -1,4 +1,4 @@
-"""Train a student, and its teacher if asked: `python scripts/finetune.py --help`."""
+"""`deit-lt finetune`, for `accelerate launch scripts/finetune.py ...`."""
 
 from trainer.commands.boundary import run
 

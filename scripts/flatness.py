@@ -1,4 +1,4 @@
-"""Measure how flat teachers' minima are: `python scripts/flatness.py --help`."""
+"""`deit-lt flatness`, for `accelerate launch scripts/flatness.py ...`."""
 
 from trainer.commands.boundary import run
 

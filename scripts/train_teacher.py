@@ -1,6 +1,6 @@
-"""Train a teacher: `python scripts/train_teacher.py --help`."""
+"""`deit-lt train-teacher`, for `accelerate launch scripts/train_teacher.py ...`."""
 
 from trainer.commands.boundary import run
 
 if __name__ == "__main__":
-    run("train_teacher")
+    run("train-teacher")

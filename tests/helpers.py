@@ -112,11 +112,10 @@ def write_recipe(folder, **changes):
     return path
 
 
-def command(script, *words, cwd):
-    """Run one of the scripts as a user does."""
-    return subprocess.run(
-        [sys.executable, str(SCRIPTS / script), *map(str, words)], capture_output=True, text=True, cwd=cwd, timeout=300
-    )
+def command(name, *words, cwd):
+    """Run one of the commands as a user does."""
+    deit_lt = [sys.executable, "-m", "trainer.commands", name]
+    return subprocess.run([*deit_lt, *map(str, words)], capture_output=True, text=True, cwd=cwd, timeout=300)
 
 
 class RowTeacher(nn.Module):

@@ -44,7 +44,7 @@ def test_every_command_and_recipe_named_is_there():
     root = Path(__file__).parents[1]
     for name in set(re.findall(r"scripts/[\w./]+\.(?:py|yaml|svg)", README)):
         assert (root / name).is_file(), name
-    recipes = {path.stem for path in (root / "scripts" / "recipes").rglob("*.yaml")}
+    recipes = {path.stem for path in (root / "trainer" / "recipes").rglob("*.yaml")}
     for row in re.findall(r"^\| (`.*?) \|", README.split("## Recipes")[1].split("##")[0], re.M):
         for name in re.findall(r"`(\w*[a-z0-9]_\w*\*?\w*)`", row):
             parts = name.split("*")

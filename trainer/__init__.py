@@ -6,6 +6,7 @@ _HOMES = {
     "DeiTLTTrainer": "trainer.trainer",
     "DistillationArguments": "trainer.arguments",
     "DistillationLoss": "trainer.losses",
+    "finetune": "trainer.run",
     "load_teacher": "trainer.teachers",
 }
 

@@ -23,8 +23,8 @@ def finished_run(recipe, runs, variant, seed, metrics):
     """A complete run, as far as a comparison looks at one."""
     folder = runs / f"{variant}_seed{seed}"
     folder.mkdir(parents=True)
-    given = dict(flag.removeprefix("--").split("=") for flag in compare.FLAGS[variant])
-    asked = student_recipe(recipe, {"seed": seed, "dataset": "secret", **given}).asked
+    given = {"seed": seed, "dataset": "secret", **compare.CHANGES[variant]}
+    asked = student_recipe(recipe, given).asked
     (folder / "settings.json").write_text(json.dumps(asked))
     (folder / "metrics.json").write_text(json.dumps(metrics))
 
@@ -49,7 +49,7 @@ def test_every_variant_is_a_run_and_the_table_is_their_mean(tmp_path, capsys):
             finished_run(recipe, tmp_path / "runs", variant, seed, figures(accuracy))
     compare.main(words(recipe, tmp_path, "--variants", "no_teacher", "full", "--seeds", "0", "1"))
     content = json.loads((tmp_path / "out.json").read_text())
-    assert content["flags"] == []  # where the data lie is no setting
+    assert content["settings"] == {}  # where the data lie is no setting
     full = content["variants"]["full"]["mean"]["mean_accuracy"]
     assert full == {"mean": 72.0, "std": round(statistics.stdev([70.0, 74.0]), 2)}
     assert "| no_teacher | 55.0 ± 7.1 | 60.0 ± 0.0 |" in capsys.readouterr().out
@@ -84,8 +84,7 @@ def test_a_recipe_without_epochs_has_variants_too(tmp_path):
     """Never DRW is spelt none; it needs no number of epochs."""
     recipe = tmp_path / "short.yaml"
     recipe.write_text("drw_start_epoch: 5\nuse_cpu: true\n")
-    given = dict(flag.removeprefix("--").split("=") for flag in compare.FLAGS["no_drw"])
-    assert student_recipe(recipe, given).training.drw_start_epoch is None
+    assert student_recipe(recipe, compare.CHANGES["no_drw"]).training.drw_start_epoch is None
 
 
 def test_another_result_file_is_left_alone(tmp_path):
@@ -102,15 +101,15 @@ def test_after_a_failed_start_the_corrected_command_runs(tmp_path, monkeypatch):
     def in_this_process(words, **kwargs):
         monkeypatch.setattr(sys, "argv", words[3:])
         try:
-            boundary.run(words[3])
+            boundary.run(words[3], words[4:])
         except SystemExit as end:
             return SimpleNamespace(returncode=end.code)
         return SimpleNamespace(returncode=0)
 
     monkeypatch.setattr(processes.subprocess, "run", in_this_process)
     recipe = write_recipe(tmp_path, teacher="none", num_train_epochs=1, drw_start_epoch=None, warmup_epochs=0)
-    flags = [f"--dataset={tmp_path / 'images'}"]
-    planned = [processes.plan_run("finetune", recipe, tmp_path / "runs" / "one", flags)]
+    given = {"dataset": str(tmp_path / "images")}
+    planned = [processes.plan_run("finetune", recipe, tmp_path / "runs" / "one", given)]
     with pytest.raises(RunError, match="failed; see"):
         processes.run_all(planned, tmp_path / "out.json")
     image_tree(tmp_path / "images")
@@ -122,7 +121,7 @@ def test_after_a_failed_start_the_corrected_command_runs(tmp_path, monkeypatch):
     [
         (["--seeds", "0", "0"], "2 runs would share the folder"),
         (["--output_dir=elsewhere"], "a comparison chooses output_dir itself"),
-        (["--alhpa=1"], "unknown key alhpa; did you mean alpha"),
+        (["--alhpa=1"], "unknown argument --alhpa=1; did you mean --alpha"),
         (["--alpha=2"], r"alpha must lie in \[0, 1\]"),
     ],
 )
@@ -142,6 +141,15 @@ def test_another_division_into_groups_is_another_comparison(tmp_path):
         compare.main(words(write_recipe(tmp_path, group_boundaries=[1, 2]), tmp_path, "--variants", "full"))
 
 
-def test_flags_are_written_with_an_equals_sign(tmp_path):
-    with pytest.raises(SettingError, match="--flag=value"):
-        compare.main([str(write_recipe(tmp_path)), "--alpha", "0.3"])
+def test_settings_are_flags_as_everywhere(tmp_path, monkeypatch):
+    """In either spelling, with several values, before the recipe too; each run gets them."""
+    planned = []
+    monkeypatch.setattr(compare, "run_all", lambda runs, *args, **kwargs: planned.extend(runs) or pytest.skip())
+    compare_words = ["--alpha", "0.3", "--group-boundaries", "1", "2", "--variants=full", str(write_recipe(tmp_path))]
+    with pytest.raises(pytest.skip.Exception):
+        compare.main(compare_words)
+    (run,) = planned
+    assert run.given == {"alpha": "0.3", "group_boundaries": ["1", "2"], "seed": 0}
+    assert run.asked["settings"]["alpha"] == 0.3
+    with pytest.raises(SettingError, match="variants must be of no_teacher"):
+        compare.main([str(write_recipe(tmp_path)), "--variants", "all"])

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from trainer.commands import compare_teachers
-from trainer.errors import RunError
+from trainer.errors import RunError, SettingError
 from trainer.run import teacher_recipe
 
 
@@ -50,7 +50,7 @@ def test_each_value_is_a_row_and_seeds_are_averaged(tmp_path, capsys):
     assert "| recipe sam_rho 0 | 55.0 | 61.0 | 90.0 | 80.0 | 15.0 | - | 10 | 100 |" in printed
     assert "| recipe sam_rho 0.1 | 71.0 | 61.0 | 90.0 | 80.0 | - | 73.0 | 10 | 100 |" in printed  # no tail was tested
     content = json.loads((tmp_path / "out.json").read_text())
-    assert content["flags"] == []
+    assert content["settings"] == {}
     assert "dataset" not in content["teachers"]["recipe sam_rho 0"][0]["data"]
 
 
@@ -61,16 +61,12 @@ def test_a_run_with_other_settings_is_refused(tmp_path):
         compare(tmp_path, "--num_train_epochs=30")
 
 
-def test_a_recipe_is_not_taken_for_the_name(tmp_path, capsys):
-    with pytest.raises(SystemExit) as end:
+def test_a_recipe_is_not_taken_for_the_name(tmp_path):
+    with pytest.raises(SettingError, match="the first word is the comparison's name"):
         compare_teachers.main([str(recipe_file(tmp_path)), str(recipe_file(tmp_path))])
-    assert end.value.code == 2
-    assert "the first word is the comparison's name" in capsys.readouterr().err
 
 
-def test_seeds_are_not_varied_as_a_setting(tmp_path, capsys):
+def test_seeds_are_not_varied_as_a_setting(tmp_path):
     """The run's own seed would win, and two equal runs be called 1 and 2."""
-    with pytest.raises(SystemExit) as end:
+    with pytest.raises(SettingError, match="give the seeds with --seeds"):
         compare(tmp_path, "--vary", "seed", "1", "2")
-    assert end.value.code == 2
-    assert "give the seeds with --seeds" in capsys.readouterr().err

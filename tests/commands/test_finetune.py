@@ -26,7 +26,7 @@ def test_banner_table_and_next_step(finished):
         "batch 7 x 1 accumulated x 1 rank(s) = 7",
         "% of augmented training images",
         "mean of EMA",
-        "classify.py out out/example.png",
+        "deit-lt classify out out/example.png",
     ):
         assert text in done.stdout
     assert "Traceback" not in done.stderr

@@ -5,14 +5,14 @@ import json
 import pytest
 import timm
 import torch
-from helpers import SCRIPTS, command
+from helpers import command
 from PIL import Image
 from timm.models import save_for_hf
 
 from trainer.commands import flatness
 from trainer.errors import SettingError, TeacherError
 
-RECIPE = SCRIPTS / "recipes" / "digits_lt.yaml"
+RECIPE = "digits_lt"
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def words(*more):
 
 
 def test_the_digits_end_to_end(teachers):
-    done = command("flatness.py", *words("--teachers", "plain", "flat", "--output=new/out"), cwd=teachers)
+    done = command("flatness", *words("--teachers", "plain", "flat", "--output=new/out"), cwd=teachers)
     assert done.returncode == 0, done.stderr
     content = json.loads((teachers / "new" / "out" / "flatness.json").read_text())
     assert content["images"] == 69  # nine classes of 7, and the rarest of 6
@@ -73,9 +73,7 @@ def test_weights_that_are_not_finite_are_refused(teachers, tmp_path):
 
 
 def test_a_teachers_recipe_serves_too_and_flags_win():
-    path, data, flags = flatness.parse(
-        [str(SCRIPTS / "recipes" / "teachers" / "digits_resnet8.yaml"), "--teachers", "a", "b", "--rho=10"]
-    )
+    path, data, flags = flatness.parse(["digits_resnet8", "--teachers", "a", "b", "--rho=10"])
     assert path.stem == "digits_resnet8"
     assert (data.dataset, data.rho, data.max_per_class, flags.teachers) == ("digits", 10, 120, ["a", "b"])
 

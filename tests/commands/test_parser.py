@@ -1,21 +1,38 @@
 """Command lines: flags stand anywhere, unknown ones are named, help ends with 0."""
 
+import sys
+
 import pytest
 from helpers import write_recipe
 
 from trainer.arguments import DataArguments, DistillationArguments, ModelArguments
-from trainer.commands import classify, compare, compare_teachers, evaluate, evaluate_teacher, finetune, flatness
+from trainer.commands import (
+    classify,
+    compare,
+    compare_teachers,
+    evaluate,
+    evaluate_teacher,
+    finetune,
+    flatness,
+    recipes,
+)
 from trainer.commands import train_teacher as train_teacher_command
-from trainer.commands.parser import SettingsParser
+from trainer.commands.__main__ import COMMANDS as NAMES
+from trainer.commands.__main__ import main as entry
+from trainer.commands.parser import CommandParser
 from trainer.errors import SettingError
+from trainer.recipe_files import shipped_recipes
 from trainer.run.recipes import student_recipe
 
-COMMANDS = [finetune, train_teacher_command, evaluate, evaluate_teacher, flatness, compare, compare_teachers, classify]
+COMMANDS = [
+    *(finetune, train_teacher_command, evaluate, evaluate_teacher, flatness, compare, compare_teachers, classify),
+    recipes,
+]
 
 
 def parse(*words):
     """A student's recipe from a command line."""
-    parser = SettingsParser("", ModelArguments, DataArguments, DistillationArguments)
+    parser = CommandParser("", "", ModelArguments, DataArguments, DistillationArguments, words=finetune.WORDS)
     return student_recipe(*parser.parse([str(word) for word in words]))
 
 
@@ -41,9 +58,39 @@ def test_wrong_flags_are_named(tmp_path, words, message):
     assert "\n" not in str(refusal.value)
 
 
-def test_a_missing_recipe_lists_what_there_is():
-    with pytest.raises(SettingError, match=r"there is no recipe nowhere\.yaml; .* digits_lt"):
-        parse("nowhere.yaml")
+def test_a_missing_recipe_names_the_closest():
+    for name in ("digit_lt", "digit_lt.yaml"):
+        with pytest.raises(SettingError, match=rf"there is no recipe {name}; did you mean digits_lt\?"):
+            parse(name)
+    with pytest.raises(SettingError, match=r"there is no recipe elsewhere/digits_lt\.yaml"):
+        parse("elsewhere/digits_lt.yaml")
+
+
+def test_a_shipped_recipe_is_named_by_its_stem():
+    assert parse("digits_lt").asked == parse("digits_lt.yaml").asked
+
+
+def test_the_list_of_recipes_has_a_line_for_each_and_prints_one_to_copy(capsys):
+    recipes.main([])
+    told = capsys.readouterr().out
+    for kind in ("students", "teachers"):
+        assert all(f"  {stem}: " in told for stem in shipped_recipes(kind))
+    recipes.main(["digits_lt"])
+    assert capsys.readouterr().out == shipped_recipes()["digits_lt"].read_text()
+
+
+def test_every_command_is_listed_and_an_unknown_one_names_the_closest(monkeypatch, capsys):
+    assert sorted(NAMES) == sorted(module.__name__.rsplit(".", 1)[1].replace("_", "-") for module in COMMANDS)
+    monkeypatch.setattr(sys, "argv", ["deit-lt", "finetun"])
+    with pytest.raises(SystemExit) as end:
+        entry()
+    assert end.value.code == 2
+    assert capsys.readouterr().err == "error: there is no command finetun; did you mean finetune?\n"
+    monkeypatch.setattr(sys, "argv", ["deit-lt"])
+    entry()
+    told = capsys.readouterr().out
+    assert all(f"  {name} " in told for name in NAMES)
+    assert max(map(len, told.splitlines())) <= 110
 
 
 @pytest.mark.parametrize(
@@ -83,8 +130,7 @@ def test_help_exits_with_0(module, capsys):
     assert "usage" in capsys.readouterr().out
 
 
-def test_without_a_recipe_the_usage_is_one_line(capsys):
-    with pytest.raises(SystemExit) as end:
+def test_without_a_recipe_the_usage_is_one_line():
+    with pytest.raises(SettingError, match="required: RECIPE; usage: deit-lt") as refusal:
         parse("--seed=1")
-    assert end.value.code == 2
-    assert "required: recipe" in capsys.readouterr().err
+    assert "\n" not in str(refusal.value)

@@ -7,7 +7,7 @@ import yaml
 from helpers import TEACHER, image_tree, picture_dataset, write_recipe
 
 from trainer.errors import DataError, DeiTLTError
-from trainer.run import finetune, run_teacher, student_recipe, teacher_recipe
+from trainer.run import run_student, run_teacher, student_recipe, teacher_recipe
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ SETTINGS = [
 @pytest.mark.parametrize(("changes", "message"), SETTINGS)
 def test_a_wrong_students_setting(tmp_path, nothing_is_spent, changes, message):
     with pytest.raises(DeiTLTError, match=message) as refusal:
-        finetune(student_recipe(write_recipe(tmp_path, **changes), {"output_dir": str(tmp_path / "out")}))
+        run_student(student_recipe(write_recipe(tmp_path, **changes), {"output_dir": str(tmp_path / "out")}))
     assert "\n" not in str(refusal.value)
 
 
@@ -78,7 +78,7 @@ def test_a_wrong_teachers_setting(tmp_path, nothing_is_spent, changes, message, 
     (tmp_path / "teacher.yaml").write_text(yaml.safe_dump({**TEACHER, "use_cpu": True, **changes}))
     given = {"output_dir": str(tmp_path / "out")}
     with pytest.raises(DeiTLTError, match=message):
-        run_teacher(teacher_recipe(tmp_path / "teacher.yaml", given)) if alone else finetune(
+        run_teacher(teacher_recipe(tmp_path / "teacher.yaml", given)) if alone else run_student(
             student_recipe(recipe, given)
         )
 
@@ -86,12 +86,12 @@ def test_a_wrong_teachers_setting(tmp_path, nothing_is_spent, changes, message, 
 def test_the_teachers_folder_is_the_students_or_holds_other_work(tmp_path, nothing_is_spent):
     recipe, out = write_recipe(tmp_path), str(tmp_path / "out")
     with pytest.raises(DeiTLTError, match="lie in one another"):
-        finetune(student_recipe(recipe, {"output_dir": out, "teacher_output_dir": f"{out}/../out"}))
+        run_student(student_recipe(recipe, {"output_dir": out, "teacher_output_dir": f"{out}/../out"}))
     other = tmp_path / "other"
     other.mkdir()
     (other / "model.safetensors").write_text("mine")
     with pytest.raises(DeiTLTError, match="holds something else than a teacher"):
-        finetune(student_recipe(recipe, {"output_dir": out, "teacher_output_dir": str(other)}))
+        run_student(student_recipe(recipe, {"output_dir": out, "teacher_output_dir": str(other)}))
     assert [path.name for path in other.iterdir()] == ["model.safetensors"]
     assert (other / "model.safetensors").read_text() == "mine"
 
@@ -101,7 +101,7 @@ def test_the_students_folder_is_looked_at_first(tmp_path, nothing_is_spent):
     (tmp_path / "out" / "mine").write_text("mine")
     recipe = write_recipe(tmp_path, patch_size=3)
     with pytest.raises(DeiTLTError, match="is not empty"):
-        finetune(student_recipe(recipe, {"output_dir": str(tmp_path / "out")}))
+        run_student(student_recipe(recipe, {"output_dir": str(tmp_path / "out")}))
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_what_the_data_decide_is_refused_before_a_teacher_trains(tmp_path, monke
     monkeypatch.setattr("trainer.run.teacher.train_teacher", lambda *args, **kwargs: pytest.fail("it trained"))
     recipe = write_recipe(tmp_path, dataset=str(image_tree(tmp_path / "images")), **changes)
     with pytest.raises(DataError, match=message):
-        finetune(student_recipe(recipe, {"output_dir": str(tmp_path / "out")}))
+        run_student(student_recipe(recipe, {"output_dir": str(tmp_path / "out")}))
 
 
 def test_a_single_class_is_refused(tmp_path):
@@ -125,4 +125,4 @@ def test_a_single_class_is_refused(tmp_path):
     (tmp_path / "set" / "dataset_dict.json").write_text(json.dumps({"splits": ["train", "test"]}))
     recipe = write_recipe(tmp_path, dataset=str(tmp_path / "set"))
     with pytest.raises(DataError, match=r"the data have one class \(level0\)"):
-        finetune(student_recipe(recipe, {"output_dir": str(tmp_path / "out")}))
+        run_student(student_recipe(recipe, {"output_dir": str(tmp_path / "out")}))

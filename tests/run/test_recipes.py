@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
-from helpers import SCRIPTS, write_recipe
+from helpers import write_recipe
 
 from trainer.errors import SettingError
+from trainer.recipe_files import RECIPES
 from trainer.run.recipes import student_recipe, teacher_recipe
 
 CPU = {"use_cpu": True, "bf16": False}
@@ -13,18 +14,18 @@ CPU = {"use_cpu": True, "bf16": False}
 
 def test_every_recipe_can_be_read():
     """All keys and values are known, and a teacher recipe that is named is there."""
-    paths = list(SCRIPTS.glob("recipes/*.yaml"))
+    paths = list(RECIPES.glob("*.yaml"))
     assert len(paths) == 9
     for path in paths:
         recipe = student_recipe(path, CPU)
         assert recipe.teacher.name == Path(recipe.training.teacher).stem
-    for path in SCRIPTS.glob("recipes/teachers/*.yaml"):
+    for path in RECIPES.glob("teachers/*.yaml"):
         assert teacher_recipe(path, CPU).training.output_dir == f"runs/teachers/{path.stem}"
 
 
 def test_the_cifar_recipes_have_the_published_peak_rate_and_batch():
     """2.5e-4 at 1024 images per step (official scripts), DRW for the last 100 of 1,200 epochs without mixing."""
-    paths = list(SCRIPTS.glob("recipes/cifar*_rho*.yaml"))
+    paths = list(RECIPES.glob("cifar*_rho*.yaml"))
     assert len(paths) == 6
     for path in paths:
         args = student_recipe(path, CPU).training

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import sys
@@ -13,34 +14,41 @@ from pathlib import Path
 from trainer.errors import DeiTLTError, SettingError
 
 
-def run(command: str) -> None:
+def run(command: str, words: list[str] | None = None) -> None:
     """Call a command with the words of the command line, and end the process.
 
     Args:
-        command: name of a module of this folder; it is imported here, so that an interrupt while it is loaded is one
-            line too.
+        command: such as "train-teacher"; its module is imported here, so that an interrupt meanwhile is one line too.
+        words: those after the command's name. Default: all of the command line.
     """
     try:
-        main = import_module(f"trainer.commands.{command}").main
+        main = import_module(f"trainer.commands.{command.replace('-', '_')}").main
         _quiet_libraries()
-        main(sys.argv[1:])
+        main(sys.argv[1:] if words is None else words)
+    except SettingError as error:
+        # The same on all ranks, so one of them says it.
+        end(f"error: {error}" if int(os.environ.get("RANK", 0)) == 0 else "", 2)
     except DeiTLTError as error:
-        _end(f"error: {error}", 2 if isinstance(error, SettingError) else 1)
+        end(f"error: {error}", 1)
     except KeyboardInterrupt as stop:
-        _end(f"interrupted{_how_to_go_on(stop)}", 130)
+        end(f"interrupted{_how_to_go_on(stop)}", 130)
     except Exception as error:  # what nobody foresaw; the traceback is kept for whoever mends it
-        _end(f"error: {_kind_and_place(error)}; {_where_the_traceback_is(error)}", 1)
+        end(f"error: {_kind_and_place(error)}; {_where_the_traceback_is(error)}", 1)
 
 
 def _quiet_libraries() -> None:
+    if "transformers" not in sys.modules:  # nothing to be quiet, and its import takes seconds
+        return
     from transformers import logging
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()  # of saving and loading; the training bar stays
 
 
-def _end(line: str, code: int) -> None:
-    print(" ".join(line.split()), file=sys.stderr)
+def end(line: str, code: int) -> None:
+    """Print one line on standard error and exit."""
+    if line:
+        print(" ".join(line.split()), file=sys.stderr)
     sys.exit(code)
 
 
@@ -49,7 +57,10 @@ def _how_to_go_on(stop: KeyboardInterrupt) -> str:
     note = _note(stop, "--resume")
     if note is None:
         return ""
-    words = shlex.join(["python", *sys.argv])
+    if "LOCAL_RANK" in os.environ:  # whoever launched the ranks has flags of its own
+        return f"; go on with the same command and {note}"
+    script = Path(sys.argv[0])
+    words = shlex.join([*(["python", str(script)] if script.suffix == ".py" else [script.name]), *sys.argv[1:]])
     words = re.sub(r" --resume[_-]from[_-]checkpoint(=\S*| [^-]\S*)?", "", words)
     return f"; go on with: {words} {note}"
 

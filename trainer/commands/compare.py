@@ -1,49 +1,69 @@
-"""Train a recipe's student with and without its parts, over seeds: `python scripts/compare.py RECIPE.yaml [options]`.
+"""Train a recipe's student with and without its parts, over seeds.
 
-Each run is one `finetune.py` process. All figures are those of the last epoch on the test split.
+Each run is one `deit-lt finetune` process, to which all other flags go. All figures are those of the last epoch on
+the test split.
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
+from dataclasses import dataclass
 from pathlib import Path
 
+from trainer.arguments import DataArguments, DistillationArguments, ModelArguments
+from trainer.commands.parser import CommandParser
 from trainer.commands.processes import PlannedRun, plan_run, run_all, without_places, write_comparison
+from trainer.parsing import make, take
+from trainer.recipe_files import find_recipe
+from trainer.settings import setting
 
+WORDS = {"RECIPE": "stem of a student's recipe that `deit-lt recipes` lists, or a YAML file"}
 VARIANTS = {
     "no_teacher": "without a teacher: both experts learn the ground truth, no DRW",
     "no_teacher_drw": "without a teacher, DRW on the ground truth of the DIST expert",
     "no_drw": "DeiT-LT without DRW",
     "full": "DeiT-LT",
 }
-FLAGS = {
-    "no_teacher": ["--teacher=none", "--drw_start_epoch=none"],
-    "no_teacher_drw": ["--teacher=none"],
-    "no_drw": ["--drw_start_epoch=none"],
-    "full": [],
+CHANGES = {
+    "no_teacher": {"teacher": "none", "drw_start_epoch": "none"},
+    "no_teacher_drw": {"teacher": "none"},
+    "no_drw": {"drw_start_epoch": "none"},
+    "full": {},
 }
+
+
+@dataclass
+class ComparisonArguments:
+    """What is compared, and where it goes."""
+
+    _argument_group_name = "Comparison"
+
+    variants: list[str] = setting(["no_teacher", "no_drw", "full"], f"Of {', '.join(VARIANTS)}.")
+    seeds: list[int] = setting([0], "Seeds of the runs.")
+    runs: str | None = setting(None, "Folder of the runs; runs/compare_<recipe> if not given.")
+    results: str | None = setting(None, "Result file; results.json beside the runs if not given.")
+
+    def __post_init__(self):
+        unknown = [name for name in self.variants if name not in VARIANTS]
+        if unknown:
+            raise ValueError(f"variants must be of {', '.join(VARIANTS)}, got {unknown[0]}")
 
 
 def main(words: list[str]) -> None:
     """Run what is missing, then write and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("recipe", type=Path)
-    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=["no_teacher", "no_drw", "full"])
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--runs", type=Path, help="folder of the runs; runs/compare_<recipe> if not given")
-    parser.add_argument("--results", type=Path, help="result file; results.json beside the runs if not given")
-    args, flags = parser.parse_known_args(words)
-    runs = args.runs or Path("runs", f"compare_{args.recipe.stem}")
-    results = args.results or runs / "results.json"
-    places = [(variant, seed) for variant in args.variants for seed in args.seeds]
-    planned = [plan(args.recipe, runs, variant, seed, flags) for variant, seed in places]
-    found = {variant: [] for variant in args.variants}
-    for (variant, _), metrics in zip(places, run_all(planned, results, recipe=args.recipe.stem), strict=True):
+    kinds = (ModelArguments, DataArguments, DistillationArguments, ComparisonArguments)
+    name, given = CommandParser("compare", __doc__, *kinds, words=WORDS).parse(words)
+    recipe, asked = find_recipe(name), make(ComparisonArguments, take(given, ComparisonArguments))
+    runs = Path(asked.runs or Path("runs", f"compare_{recipe.stem}"))
+    results = Path(asked.results or runs / "results.json")
+    places = [(variant, seed) for variant in asked.variants for seed in asked.seeds]
+    planned = [plan(recipe, runs, variant, seed, given) for variant, seed in places]
+    found = {variant: [] for variant in asked.variants}
+    for (variant, _), metrics in zip(places, run_all(planned, results, recipe=recipe.stem), strict=True):
         found[variant].append(figures_of(metrics))
     content = {
-        "recipe": args.recipe.stem,
-        "flags": without_places(flags),
+        "recipe": recipe.stem,
+        "settings": without_places(given),
         "selection": "weights of the last epoch, test split",
         "variants": {v: {"what": VARIANTS[v], "runs": r, "mean": average(r)} for v, r in found.items()},
     }
@@ -51,9 +71,9 @@ def main(words: list[str]) -> None:
     print(table(content))
 
 
-def plan(recipe: Path, runs: Path, variant: str, seed: int, flags: list[str]) -> PlannedRun:
+def plan(recipe: Path, runs: Path, variant: str, seed: int, given: dict) -> PlannedRun:
     """One run of the comparison."""
-    return plan_run("finetune", recipe, runs / f"{variant}_seed{seed}", [*flags, f"--seed={seed}", *FLAGS[variant]])
+    return plan_run("finetune", recipe, runs / f"{variant}_seed{seed}", {**given, "seed": seed, **CHANGES[variant]})
 
 
 def figures_of(metrics: dict) -> dict:

@@ -1,56 +1,71 @@
-"""Train several teachers and compare them: `python scripts/compare_teachers.py NAME RECIPE [RECIPE ...] [options]`.
+"""Train several teachers and compare them, over seeds or the values of a setting.
 
-Each run is one `train_teacher.py` process; further flags, written --flag=value, go to all of them. All figures are
-those of the last epoch on the test split; where a recipe has `eval_strategy`, those of the best epoch on the test
-split, as published figures are, stand in a column of their own. The table is printed, everything is written to
-results.json in the folder of the runs.
+Each run is one `deit-lt train-teacher` process, to which all other flags go. All figures are those of the last epoch
+on the test split; where a recipe has `eval_strategy`, those of the best epoch on the test split, as published figures
+are, stand in a column of their own. The table is printed, everything is written to results.json beside the runs.
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import statistics
+from dataclasses import dataclass
 from pathlib import Path
 
+from trainer.arguments import DataArguments
+from trainer.commands.parser import CommandParser
 from trainer.commands.processes import plan_run, run_all, without_places, write_comparison
+from trainer.errors import SettingError
+from trainer.parsing import make, take
+from trainer.recipe_files import find_recipe
+from trainer.settings import setting
+from trainer.teachers.arguments import TeacherArguments
 
+WORDS = {"NAME": "of the comparison", "RECIPE...": "stems of teachers' recipes that `deit-lt recipes` lists, or files"}
 COLUMNS = ("accuracy", "balanced_accuracy", "head", "mid", "tail")
+
+
+@dataclass
+class ComparisonArguments:
+    """What is compared, and where it goes."""
+
+    _argument_group_name = "Comparison"
+
+    seeds: list[int] = setting([0], "Seeds of the runs.")
+    vary: list[str] = setting([], "A setting and its values: each recipe is trained with each of them.")
+    runs: str | None = setting(None, "Folder of the runs; runs/NAME if not given.")
+    results: str | None = setting(None, "Result file; results.json beside the runs if not given.")
+
+    def __post_init__(self):
+        if len(self.vary) == 1:
+            raise ValueError("vary takes a setting and its values")
+        if self.vary[:1] == ["seed"]:
+            raise ValueError("vary is for other settings; give the seeds with --seeds")
 
 
 def main(words: list[str]) -> None:
     """Run what is missing, then write and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", help="of the comparison")
-    parser.add_argument("recipes", nargs="+", type=Path)
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument(
-        "--vary", nargs="+", metavar=("KEY", "VALUE"), help="train each recipe with each value of a key"
-    )
-    parser.add_argument("--runs", type=Path, help="folder of the runs; runs/NAME if not given")
-    parser.add_argument("--results", type=Path, help="result file; results.json beside the runs if not given")
-    args, flags = parser.parse_known_args(words)
-    key, *values = args.vary or [None, None]
-    if args.vary and not values:
-        parser.error("--vary takes a key and its values")
-    if args.name.endswith((".yaml", ".yml")):
-        parser.error(f"the first word is the comparison's name, got the recipe {args.name}")
-    if key == "seed":
-        parser.error("--vary is for settings; give the seeds with --seeds")
-    runs = args.runs or Path("runs", args.name)
-    results = args.results or runs / "results.json"
+    kinds = (DataArguments, TeacherArguments, ComparisonArguments)
+    name, recipes, given = CommandParser("compare-teachers", __doc__, *kinds, words=WORDS).parse(words)
+    if name.endswith((".yaml", ".yml")):
+        raise SettingError(f"the first word is the comparison's name, got the recipe {name}")
+    asked = make(ComparisonArguments, take(given, ComparisonArguments))
+    key, *values = asked.vary or [None, None]
+    runs = Path(asked.runs or Path("runs", name))
+    results = Path(asked.results or runs / "results.json")
     names, planned = [], []
-    for recipe, value, seed in itertools.product(args.recipes, values, args.seeds):
-        varied = [] if key is None else [f"--{key}={value}"]
+    paths = [find_recipe(recipe, "teachers") for recipe in recipes]
+    for recipe, value, seed in itertools.product(paths, values, asked.seeds):
+        varied = {} if key is None else {key: value}
         names.append(recipe.stem if key is None else f"{recipe.stem} {key} {value}")
         folder = runs / f"{names[-1]}_seed{seed}".replace(" ", "_")
-        planned.append(plan_run("train_teacher", recipe, folder, [*flags, *varied, f"--seed={seed}"]))
+        planned.append(plan_run("train-teacher", recipe, folder, {**given, **varied, "seed": seed}))
     teachers = {name: [] for name in names}
-    for name, metrics in zip(names, run_all(planned, results, name=args.name), strict=True):
+    for teacher, metrics in zip(names, run_all(planned, results, name=name), strict=True):
         metrics["data"].pop("dataset")  # where the data lie
-        teachers[name].append(metrics)
+        teachers[teacher].append(metrics)
     selection = "weights of the last epoch"
-    content = {"name": args.name, "flags": without_places(flags), "selection": selection, "teachers": teachers}
+    content = {"name": name, "settings": without_places(given), "selection": selection, "teachers": teachers}
     write_comparison(results, content)
     print(table(teachers))
 

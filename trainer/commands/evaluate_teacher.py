@@ -1,4 +1,4 @@
-"""Measure what a student's teacher knows: `scripts/evaluate_teacher.py RECIPE.yaml [--flag value ...]`.
+"""Measure what a student's teacher knows of the images that it will be shown.
 
 RECIPE is a student's; its teacher, or `--teacher`, is trained first, beside `--output_dir`, or reused. It is tested on
 the test images, and on the training images that the student will show it, on one rank and without accumulation: plain,
@@ -18,17 +18,19 @@ from trainer.augmentation import (
     TrainingSampler,
     image_processor,
 )
-from trainer.commands.parser import SettingsParser
+from trainer.commands.parser import CommandParser
 from trainer.errors import TeacherError
 from trainer.evaluation import format_report
+from trainer.parsing import make, take
+from trainer.recipe_files import find_recipe
 from trainer.run import RunData, StudentRecipe, obtain_teacher, plan_teacher, prepare_data, student_recipe
 from trainer.run.files import write_json
-from trainer.run.recipes import make
 from trainer.run.student import training_images
 from trainer.settings import check_ranges, deciding_settings, setting
 from trainer.teachers import Teacher
 from trainer.teachers.behaviour import behaviour_on_test_images, behaviour_on_training_images
 
+WORDS = {"RECIPE": "stem of a student's recipe that `deit-lt recipes` lists, or a YAML file"}
 # What decides which images the teacher is shown.
 SETTINGS = (
     *("train_transform", "crop_ratio", "repeats", "mixup_alpha", "cutmix_alpha", "mixing_probability"),
@@ -51,10 +53,10 @@ class MeasurementArguments:
 
 def main(words: list[str]) -> None:
     """Measure, print, write."""
-    parser = SettingsParser(__doc__, ModelArguments, DataArguments, DistillationArguments, MeasurementArguments)
-    path, given = parser.parse(words)
-    num_images = make(MeasurementArguments, given).num_images
-    given.pop("num_images", None)
+    kinds = (ModelArguments, DataArguments, DistillationArguments, MeasurementArguments)
+    name, given = CommandParser("evaluate-teacher", __doc__, *kinds, words=WORDS).parse(words)
+    path = find_recipe(name)
+    num_images = make(MeasurementArguments, take(given, MeasurementArguments)).num_images
     # The recipe's own output_dir is the student's.
     recipe = student_recipe(path, {"output_dir": f"runs/evaluate_teacher_{path.stem}", **given})
     args, folder = recipe.training, Path(recipe.training.output_dir)

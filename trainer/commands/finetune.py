@@ -1,4 +1,4 @@
-"""Train a DeiT-LT student, and its teacher if asked: `scripts/finetune.py RECIPE.yaml [--flag value ...]`.
+"""Train a DeiT-LT student, and its teacher if asked.
 
 Everything from a long-tailed data set to a report and a model folder that `pipeline("image-classification")` opens.
 """
@@ -6,17 +6,17 @@ Everything from a long-tailed data set to a report and a model folder that `pipe
 from __future__ import annotations
 
 from trainer.arguments import DataArguments, DistillationArguments, ModelArguments
-from trainer.commands.parser import SettingsParser
-from trainer.run import finetune, student_recipe
-from trainer.run.summary import final_table
+from trainer.commands.parser import CommandParser
+from trainer.run import run_student, student_recipe
+from trainer.run.summary import final_report
+
+WORDS = {"RECIPE": "stem of a recipe that `deit-lt recipes` lists, or a YAML file"}
 
 
 def main(words: list[str]) -> None:
     """From a recipe to a model folder."""
-    parser = SettingsParser(__doc__, ModelArguments, DataArguments, DistillationArguments)
+    parser = CommandParser("finetune", __doc__, ModelArguments, DataArguments, DistillationArguments, words=WORDS)
     recipe = student_recipe(*parser.parse(words))
-    run = finetune(recipe)
+    run = run_student(recipe)
     if recipe.training.should_log:
-        print(final_table(run))
-        print(f"The model is in {run.folder}; its report is {run.folder}/README.md. Classify an image with it:")
-        print(f"  python scripts/classify.py {run.folder} {run.folder}/example.png")
+        print(final_report(run))

@@ -1,4 +1,4 @@
-"""How flat teachers' minima are: `scripts/flatness.py RECIPE.yaml --teachers FOLDER [FOLDER ...] [--flag value]`.
+"""How flat teachers' minima are: how far the loss rises where noise moves the weights.
 
 RECIPE is a student's or a teacher's; only its data settings count, and each has a flag. The weights are moved by
 random noise of a given norm (relative to theirs, filter by filter); how much the cross-entropy on training images
@@ -18,17 +18,19 @@ from torch.utils.data import DataLoader
 
 from trainer.arguments import DataArguments
 from trainer.augmentation import EvaluationImages, image_processor
-from trainer.commands.parser import SettingsParser
+from trainer.commands.parser import CommandParser
 from trainer.errors import TeacherError
 from trainer.evaluation import head_mid_tail, plot_flatness
+from trainer.parsing import make
+from trainer.recipe_files import find_recipe, read_yaml
 from trainer.run import prepare_data
 from trainer.run.files import read_json, write_json
-from trainer.run.recipes import make, read_yaml
 from trainer.settings import check_ranges, deciding_settings, setting
 from trainer.teachers import Teacher, as_teacher, open_classifier
 from trainer.teachers.arguments import TeacherArguments
 from trainer.teachers.flatness import flatness_curve, perturbed_losses
 
+WORDS = {"RECIPE": "stem of a recipe, a student's or a teacher's, or a YAML file"}
 GROUPS = ("all", "head", "mid", "tail")
 
 
@@ -38,7 +40,7 @@ class FlatnessArguments:
 
     _argument_group_name = "Flatness"
 
-    teachers: list[str] = setting([], "Folders of train_teacher.py, one at least.")
+    teachers: list[str] = setting([], "Folders of teachers, one at least.")
     radii: list[float] = setting([0.1, 0.2, 0.3, 0.4, 0.6, 0.8], "Norms of the noise, relative to the weights'.")
     draws: int = setting(10, "Directions of the noise.")
     images_per_class: int = setting(50, "Training images of a class, at most.")
@@ -88,8 +90,9 @@ def main(words: list[str]) -> None:
 
 def parse(words: list[str]) -> tuple[Path, DataArguments, FlatnessArguments]:
     """Read the command line: a recipe's data settings, then flags, which win."""
-    usage = "RECIPE.yaml --teachers FOLDER [FOLDER ...] [--flag value ...]"
-    recipe, given = SettingsParser(__doc__, DataArguments, FlatnessArguments, usage=usage).parse(words)
+    parser = CommandParser("flatness", __doc__, DataArguments, FlatnessArguments, words=WORDS)
+    name, given = parser.parse(words)
+    recipe = find_recipe(name, "students", "teachers")
     known = {entry.name for entry in fields(DataArguments)}
     written = {name: value for name, value in read_yaml(recipe).items() if name in known}
     return recipe, make(DataArguments, {**written, **given}), make(FlatnessArguments, given)
@@ -121,7 +124,7 @@ def measure(
 
 
 def training_facts(name: str) -> dict | None:
-    """How a teacher of train_teacher.py was trained, with its test figures; None for one from elsewhere."""
+    """How a teacher of `deit-lt train-teacher` was trained, with its test figures; None for one from elsewhere."""
     file = Path(name, "metrics.json")
     if not file.is_file():
         return None

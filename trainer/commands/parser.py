@@ -1,61 +1,68 @@
-"""The command line of a command: settings as flags, with the same names and values as the lines of a recipe."""
+"""The command line of every command: words, and settings as flags that mean what the lines of a recipe mean."""
 
 from __future__ import annotations
 
 import argparse
 from dataclasses import MISSING, Field, fields
-from pathlib import Path
-from typing import get_args, get_origin, get_type_hints
+from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 
 from trainer.errors import SettingError
-from trainer.run.recipes import closest
-
-RECIPES = Path(__file__).parents[2] / "scripts" / "recipes"
+from trainer.parsing import closest
 
 
-class SettingsParser(argparse.ArgumentParser):
-    """Reads `RECIPE.yaml [--flag value ...]`: which recipe, and the settings that are given beside it, as text.
+class CommandParser(argparse.ArgumentParser):
+    """Reads `WORD ... [--flag value ...]`; flags stand anywhere, in either spelling (`--use-cpu`, `--use_cpu`).
 
     Args:
+        name: of the command.
         description: for `--help`.
         kinds: argument classes, whose fields are the flags.
-        usage: what follows the command's name. Default: a recipe and flags.
+        words: what each word is, by its name in capitals; one in brackets may be left out, one that ends in "..."
+            may come several times.
     """
 
-    def __init__(self, description: str, *kinds: type, usage: str = "RECIPE.yaml [--flag value ...]"):
+    def __init__(self, name: str, description: str, *kinds: type, words: dict[str, str]):
         super().__init__(
-            usage=f"%(prog)s {usage}",  # argparse's own lists all flags above every error
+            prog=f"deit-lt {name}",
+            usage=f"%(prog)s {' '.join(words)} [--flag value ...]",  # argparse's own lists all flags above every error
             description=description,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
-        self.add_argument("recipe", type=Path, help="a YAML file; the project's own lie in scripts/recipes")
-        self.known = []
+        self.words = list(words)
+        for word, what in words.items():
+            self.add_argument(word, help=what, nargs=_times(word))
+        self.flags = []
         for kind in kinds:
             group, hints = self.add_argument_group(kind._argument_group_name), get_type_hints(kind)
             for entry in fields(kind):
                 if entry.init:
-                    self.known.append(entry.name)
-                    group.add_argument(*_names(entry), **_flag(entry, hints[entry.name]))
+                    self.flags.append(entry.name)
+                    group.add_argument(*_spellings(entry), **_flag(entry, hints[entry.name]))
 
-    def parse(self, words: list[str]) -> tuple[Path, dict[str, str | list[str]]]:
-        """The recipe's path and what is given beside it.
+    def parse(self, words: list[str]) -> tuple[Any, ...]:
+        """The value of each word, and last the flags that are given, by name, as texts.
 
         Raises:
-            SettingError: there is no such recipe, or a flag is unknown; it names the closest.
+            SettingError: a word is missing, or a flag is unknown; it names the closest.
         """
         namespace, unknown = self.parse_known_args(words)
         for word in unknown:
             name = word.lstrip("-").split("=")[0].replace("-", "_")
-            raise SettingError(f"unknown argument {word}{closest(name, self.known, '--')}")
-        given = {name: value for name, value in vars(namespace).items() if name != "recipe"}
-        if not namespace.recipe.is_file():
-            there = ", ".join(sorted(path.stem for path in RECIPES.glob("*.yaml")))
-            raise SettingError(f"there is no recipe {namespace.recipe}; those in scripts/recipes are {there}")
-        return namespace.recipe, given
+            raise SettingError(f"unknown argument {word}{closest(name, self.flags, '--')}")
+        given = vars(namespace)
+        return *(given.pop(word) for word in self.words), given
+
+    def error(self, message: str) -> NoReturn:
+        """A usage error is one line, as all refusals."""
+        raise SettingError(f"{message}; usage: {self.format_usage().removeprefix('usage: ').strip()}")
 
 
-def _names(entry: Field) -> list[str]:
+def _times(word: str) -> str | None:
+    return "?" if word.startswith("[") else "+" if word.endswith("...") else None
+
+
+def _spellings(entry: Field) -> list[str]:
     return list(dict.fromkeys((f"--{entry.name}", f"--{entry.name.replace('_', '-')}")))
 
 

@@ -21,30 +21,27 @@ class PlannedRun(NamedTuple):
     command: str
     recipe: Path
     folder: Path
-    flags: list[str]
-    asked: dict  # what recipe and flags ask for, as the folder of a run keeps it
+    given: dict  # settings beside the recipe's
+    asked: dict  # what recipe and settings ask for, as the folder of a run keeps it
 
 
-def plan_run(command: str, recipe: Path, folder: Path, flags: list[str]) -> PlannedRun:
+def plan_run(command: str, recipe: Path, folder: Path, given: dict) -> PlannedRun:
     """A run that is ready to start.
 
     Args:
-        command: "finetune" or "train_teacher".
+        command: "finetune" or "train-teacher".
         recipe: its recipe.
         folder: of the run; its output goes to the file of the same name ending in .log.
-        flags: further flags, as --name=value; one name may come twice, then the last value counts.
+        given: settings that win over the recipe's, by name.
 
     Raises:
-        SettingError: the recipe or a flag is wrong.
+        SettingError: the recipe or a setting is wrong.
     """
-    if any("=" not in flag for flag in flags):
-        raise SettingError(f"further flags are written --flag=value, got {' '.join(flags)}")
-    given = dict(flag.removeprefix("--").split("=", 1) for flag in flags)
     for name in ("output_dir", "resume_from_checkpoint"):
         if name in given:
             raise SettingError(f"a comparison chooses {name} itself; leave it out")
     read = student_recipe if command == "finetune" else teacher_recipe
-    return PlannedRun(command, recipe, folder, flags, read(recipe, given).asked)
+    return PlannedRun(command, recipe, folder, given, read(recipe, given).asked)
 
 
 def run_all(planned: Sequence[PlannedRun], results: Path, **comparison: str) -> list[dict]:
@@ -74,9 +71,9 @@ def write_comparison(path: Path, content: dict) -> None:
     write_json(path, content)
 
 
-def without_places(flags: list[str]) -> list[str]:
-    """Flags that are settings; where the data lie is none."""
-    return [flag for flag in flags if not flag.startswith("--dataset=")]
+def without_places(given: dict) -> dict:
+    """Settings without the one that says where the data lie."""
+    return {name: value for name, value in given.items() if name != "dataset"}
 
 
 def _check_folder(run: PlannedRun) -> None:
@@ -96,7 +93,8 @@ def _check_folder(run: PlannedRun) -> None:
 def _metrics_of(run: PlannedRun) -> dict:
     if not (run.folder / METRICS).is_file():
         go_on = [RESUME] if (run.folder / SETTINGS).is_file() else []
-        words = [run.command, str(run.recipe), f"--output_dir={run.folder}", "--disable_tqdm=true", *run.flags, *go_on]
+        flags = [flag for name, value in run.given.items() for flag in _flag(name, value)]
+        words = [run.command, str(run.recipe), f"--output_dir={run.folder}", *flags, *go_on]
         run.folder.parent.mkdir(parents=True, exist_ok=True)
         with Path(f"{run.folder}.log").open("a") as log:
             whole = [sys.executable, "-m", "trainer.commands", *words]
@@ -104,3 +102,7 @@ def _metrics_of(run: PlannedRun) -> dict:
         if done.returncode:
             raise RunError(f"{run.command} {run.recipe} failed; see {log.name}")
     return read_json(run.folder / METRICS)
+
+
+def _flag(name: str, value: str | int | list[str]) -> list[str]:
+    return [f"--{name}", *value] if isinstance(value, list) else [f"--{name}={value}"]

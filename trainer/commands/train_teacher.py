@@ -1,17 +1,20 @@
-"""Train a CNN teacher on long-tailed images: `scripts/train_teacher.py RECIPE.yaml [--flag value ...]`."""
+"""Train a CNN teacher on long-tailed images, without a student."""
 
 from __future__ import annotations
 
 from trainer.arguments import DataArguments
-from trainer.commands.parser import SettingsParser
+from trainer.commands.parser import CommandParser
 from trainer.evaluation import format_report
 from trainer.run import run_teacher, teacher_recipe
 from trainer.teachers.arguments import TeacherArguments
 
+WORDS = {"RECIPE": "stem of a teacher's recipe that `deit-lt recipes` lists, or a YAML file"}
+
 
 def main(words: list[str]) -> None:
     """Train one teacher and print its report."""
-    recipe = teacher_recipe(*SettingsParser(__doc__, DataArguments, TeacherArguments).parse(words))
+    parser = CommandParser("train-teacher", __doc__, DataArguments, TeacherArguments, words=WORDS)
+    recipe = teacher_recipe(*parser.parse(words))
     metrics = run_teacher(recipe)
     if recipe.training.should_log:
         folder = recipe.training.output_dir

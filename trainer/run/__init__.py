@@ -2,7 +2,7 @@
 
 from trainer.run.data import RunData, prepare_data
 from trainer.run.recipes import StudentRecipe, TeacherRecipe, student_recipe, teacher_recipe
-from trainer.run.steps import finetune
+from trainer.run.steps import finetune, run_student
 from trainer.run.student import Run, build_trainer, train_student
 from trainer.run.teacher import RunTeacher, obtain_teacher, plan_teacher, run_teacher
 
@@ -17,6 +17,7 @@ __all__ = [
     "obtain_teacher",
     "plan_teacher",
     "prepare_data",
+    "run_student",
     "run_teacher",
     "student_recipe",
     "teacher_recipe",

@@ -10,7 +10,7 @@ from accelerate import PartialState
 from trainer.run.data import prepare_data
 from trainer.run.dry_run import dry_run_student
 from trainer.run.folder import begin, open_run
-from trainer.run.recipes import StudentRecipe
+from trainer.run.recipes import StudentRecipe, student_recipe
 from trainer.run.results import write_results
 from trainer.run.student import Run, build_trainer, train_student, training_images
 from trainer.run.summary import banner
@@ -18,7 +18,25 @@ from trainer.run.teacher import obtain_teacher, plan_teacher
 from trainer.teachers import check_teacher
 
 
-def finetune(recipe: StudentRecipe, say: Callable[[str], None] = print) -> Run:
+def finetune(recipe: str | Path, **settings) -> Run:
+    """Train a student, and its teacher if asked: from long-tailed images to a report and a model folder.
+
+    `finetune("imagefolder", dataset="path/to/images", output_dir="runs/mine")` is the command `deit-lt finetune`.
+
+    Args:
+        recipe: stem of a recipe that comes with the package (`deit-lt recipes`), or path of a YAML file.
+        settings: those that win over the recipe's, by name.
+
+    Returns:
+        The run, with `model`, `reports` and `folder`.
+
+    Raises:
+        DeiTLTError: one line on what cannot be.
+    """
+    return run_student(student_recipe(recipe, settings))
+
+
+def run_student(recipe: StudentRecipe, say: Callable[[str], None] = print) -> Run:
     """Train a student, and its teacher if asked: from long-tailed images to a report and a model folder.
 
     What settings and folders decide is refused before data are read, what the data decide before a teacher trains.

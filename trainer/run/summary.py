@@ -68,6 +68,17 @@ def _drw(args) -> str:
     return f"from epoch {args.drw_start_epoch} on, beta {args.drw_beta:g}, {mixing} mixing, weighted mean over {over}"
 
 
+def final_report(run: Run) -> str:
+    """What a person reads at the end: the table, and what to do with the result."""
+    return "\n".join(
+        [
+            final_table(run),
+            f"The model is in {run.folder}; its report is {run.folder}/README.md. Classify an image with it:",
+            f"  deit-lt classify {run.folder} {run.folder}/example.png",
+        ]
+    )
+
+
 def final_table(run: Run) -> str:
     """The expert table of the weights that were saved, the teacher above; below, the last ones and the average."""
     rows = {"teacher": run.teacher.figures} if run.teacher and run.teacher.figures else {}

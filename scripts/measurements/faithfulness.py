@@ -1,4 +1,4 @@
-"""Measure what docs/faithfulness.md claims: `python scripts/faithfulness.py [--cifar10 DATA] [--cifar100 DATA]`.
+"""Measure what docs/faithfulness.md claims: `python .../faithfulness.py [--cifar10 DATA] [--cifar100 DATA]`.
 
 Needs no foreign source: each expected figure stands here with its origin. DATA, a folder or a Hub id, is needed for
 the subsets alone. Prints a table, writes it to scripts/results/faithfulness.json, and exits with 1 where one is off.
@@ -30,7 +30,7 @@ from trainer.teachers import PaCo, TeacherTrainer
 from trainer.teachers.arguments import TeacherArguments
 from trainer.teachers.cosine import CosineClassifier
 
-SCRIPTS = Path(__file__).parent
+SCRIPTS = Path(__file__).parents[1]
 BATCH = 128  # images of a micro-batch in all published CIFAR runs
 ARCHIVE = (3, 2, 1, 4, 0)  # CIFAR-10's blocks in the order of the archive's members, as a copy on the Hub has them
 TWO_RANKS = "rule and random numbers of the official sampler on two ranks"
@@ -152,7 +152,7 @@ def steps() -> list[Figure]:
 def settings(recipe: str, **given) -> DistillationArguments | TeacherArguments:
     """The training arguments of a shipped recipe, on the CPU."""
     read = teacher_recipe if recipe.startswith("teachers/") else student_recipe
-    return read(SCRIPTS / "recipes" / f"{recipe}.yaml", {"use_cpu": True, "bf16": False, **given}).training
+    return read(recipe.removeprefix("teachers/"), {"use_cpu": True, "bf16": False, **given}).training
 
 
 def weights() -> list[Figure]:

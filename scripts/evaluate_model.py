@@ -1,4 +1,4 @@
-"""Test a model folder: `python scripts/evaluate.py --help`."""
+"""`deit-lt evaluate`, for `accelerate launch scripts/evaluate_model.py ...`."""
 
 from trainer.commands.boundary import run
 

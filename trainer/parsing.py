@@ -1,0 +1,115 @@
+"""Settings from texts: the lines of recipes and the flags of commands mean the same."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from enum import Enum
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from trainer.errors import SettingError
+
+NONE = ("none", "null", "~", "")
+BOOLEANS = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(("false", "no", "off", "0"), False)
+TYPES = {int: "a whole number", float: "a number", bool: "true or false", dict: "a JSON object", str: "a word"}
+
+
+def closest(word: str, known: Iterable[str], prefix: str = "", otherwise: str = "--help lists what there is") -> str:
+    """The end of a message about an unknown word: the closest known one, else what `otherwise` says."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {prefix}{close[0]}?" if close else f"; {otherwise}"
+
+
+def make(kind: type, settings: Mapping[str, Any]) -> Any:
+    """An object of an argument class from settings, of which those of other classes are left alone.
+
+    Raises:
+        SettingError: a value is not of its setting's type, is none of its choices, or cannot be.
+    """
+    hints, values = get_type_hints(kind), {}
+    for entry in fields(kind):
+        if not entry.init or entry.name not in settings:
+            continue
+        value = settings[entry.name]
+        try:
+            values[entry.name] = value = from_text(value, hints[entry.name])
+        except ValueError:
+            raise SettingError(f"{entry.name} must be {_wanted(hints[entry.name])}, got {value}") from None
+        choices = entry.metadata.get("choices")
+        if choices and value not in choices:
+            raise SettingError(f"{entry.name} must be one of {', '.join(choices)}, got {value}")
+    try:
+        return kind(**values)
+    except (ValueError, TypeError, ImportError, OSError) as error:  # a range, or what TrainingArguments refuses
+        raise SettingError(" ".join(str(error).split())) from error
+
+
+def take(given: dict[str, Any], kind: type) -> dict[str, Any]:
+    """Those of the given settings that are fields of an argument class; they are taken out of `given`."""
+    return {entry.name: given.pop(entry.name) for entry in fields(kind) if entry.name in given}
+
+
+def _wanted(hint: Any) -> str:
+    """A type in words."""
+    words = [
+        f"{TYPES[get_args(kind)[0]]}, or several" if get_origin(kind) is list else TYPES.get(get_origin(kind) or kind)
+        for kind in _members(hint)
+    ]
+    return " or ".join(filter(None, words))
+
+
+def from_text(value: Any, hint: Any) -> Any:
+    """A value from its text, or from a list or mapping of texts, by the type of its setting.
+
+    Raises:
+        ValueError: it is not of that type.
+    """
+    members = _members(hint)
+    if NoneType in members and (value is None or (isinstance(value, str) and value.lower() in NONE)):
+        return None
+    for member in members:
+        try:
+            return _as(value, member)
+        except ValueError:
+            continue
+    raise ValueError(value)
+
+
+def _members(hint: Any) -> list:
+    """The types of a union; a word is the last thing to take a text for."""
+    members = list(get_args(hint)) if get_origin(hint) in (Union, UnionType) else [hint]
+    return sorted(members, key=lambda member: member is str)
+
+
+def _as(value: Any, kind: Any) -> Any:
+    if (get_origin(kind) or kind) is list:
+        items = value if isinstance(value, list) else [value]
+        return [from_text(item, *get_args(kind)) for item in items]
+    if (get_origin(kind) or kind) is dict:
+        mapping = json.loads(value) if isinstance(value, str) else value
+        if not isinstance(mapping, dict):
+            raise ValueError(value)
+        return {name: _scalar(item) for name, item in mapping.items()}
+    if isinstance(value, (list, dict)):
+        raise ValueError(value)
+    text = str(value)
+    if get_origin(kind) is Literal or kind is bool:
+        words = {str(choice): choice for choice in get_args(kind)} if kind is not bool else BOOLEANS
+        if text.lower() in words:
+            return words[text.lower()]
+    elif kind in (int, float, str) or (isinstance(kind, type) and issubclass(kind, Enum)):
+        return kind(text)
+    raise ValueError(value)
+
+
+def _scalar(value: Any) -> Any:
+    """What a text inside a mapping, whose types nobody declares, looks like."""
+    for kind in (int, float, bool):
+        try:
+            return _as(value, kind) if isinstance(value, str) else value
+        except ValueError:
+            continue
+    return value
