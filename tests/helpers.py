@@ -38,6 +38,7 @@ RECIPE = {
     "per_device_train_batch_size": 7,
     "use_cpu": True,
     "disable_tqdm": True,
+    "dataloader_num_workers": 0,
 }
 TEACHER = {
     "architecture": "resnet8_cifar",
@@ -47,6 +48,7 @@ TEACHER = {
     "num_train_epochs": 12,
     "per_device_train_batch_size": 7,
     "save_strategy": "no",
+    "dataloader_num_workers": 0,
 }
 
 
@@ -89,6 +91,7 @@ def arguments(folder, **overrides):
         "logging_steps": 1,
         "use_cpu": True,
         "disable_tqdm": True,
+        "dataloader_num_workers": 0,
     }
     return DistillationArguments(output_dir=str(folder), **{**settings, **overrides})
 

@@ -144,8 +144,6 @@ class DistillationArguments(RunArguments):
             raise ValueError("a student's learning_rate follows from the global batch; set base_learning_rate")
         if self.lr_scheduler_kwargs and self.lr_scheduler_type == OUR_SCHEDULE:
             raise ValueError(f"{OUR_SCHEDULE} has min_learning_rate and warmup_learning_rate, no lr_scheduler_kwargs")
-        if self.eval_strategy != "no":
-            raise ValueError("eval_strategy is not used here; set model_selection, which evaluates at each checkpoint")
         if self.model_selection != "last" and self.save_strategy not in ("steps", "epoch"):
             raise ValueError(
                 f"model_selection {self.model_selection} chooses among checkpoints: set save_strategy to steps "
@@ -167,6 +165,11 @@ class DistillationArguments(RunArguments):
         """
         metrics = {"last": None, "validation": "mean_balanced_accuracy", "paper": "mean_accuracy"}
         return metrics[self.model_selection]
+
+    @property
+    def tested_weights(self) -> int:
+        """How many weights are tested at the end: the last ones, the chosen ones, their average."""
+        return 1 + (self.model_selection != "last") + bool(self.ema_decay)
 
     @property
     def peak_learning_rate(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import platform
 from dataclasses import dataclass
 
@@ -10,7 +11,10 @@ import torch
 from transformers import TrainingArguments
 
 from trainer.augmentation import TRAIN_TRANSFORMS
+from trainer.machine import bf16_is_fast, default_workers
 from trainer.settings import check_ranges, setting
+
+PRECISIONS = {"auto": None, "float32": "no", "bf16": "bf16", "fp16": "fp16"}  # in Accelerate's words
 
 
 @dataclass
@@ -24,7 +28,8 @@ class RunArguments(TrainingArguments):
     - `seed` 0, `save_steps`, `eval_steps` and `logging_steps` a share of the run, `save_total_limit` 2.
 
     What follows from the settings is a property, and no setting is changed, so `dataclasses.replace` gives another
-    run; but for three switches of the data loaders (`_set_loader_switches`), which nobody needs to set.
+    run; but for what Trainer reads from its arguments alone and what follows from device and cores: the number of
+    workers where none is given, three switches of the data loaders, and `mixed_precision`.
     """
 
     _argument_group_name = "Training (transformers.TrainingArguments and ours)"
@@ -44,9 +49,23 @@ class RunArguments(TrainingArguments):
     logging_steps: float = setting(0.02, "Steps between logs; below 1, a share of the run.", decides=False)
     save_total_limit: int | None = setting(2, "Checkpoints that are kept.", decides=False)
     ddp_find_unused_parameters: bool | None = setting(False, "No parameter goes unused.", decides=False)
+    dataloader_num_workers: int | None = setting(
+        None, "Processes that transform images; not given: from the cores and the ranks.", decides=False
+    )
+    precision: str = setting(
+        "auto",
+        "Arithmetic of the networks. auto: bf16 where the GPU has it in hardware, else float32; of a teacher float32.",
+        choices=list(PRECISIONS),
+    )
+    bf16: bool | None = setting(None, "transformers' spelling of precision bf16; false: float32.")
+    fp16: bool | None = setting(None, "transformers' spelling of precision fp16; false: float32.")
+    disable_tqdm: bool | None = setting(False, "No bar; the lines stay.", decides=False)
+    quiet: bool = setting(False, "Print the report alone: no bar, no line a log.", decides=False)
     train_transform: str = setting("paper", "Training transform.", choices=list(TRAIN_TRANSFORMS))
     crop_ratio: float = setting(0.875, "Share of the short side that evaluation keeps (224 of 256: the paper's).")
-    drw_start_epoch: int | None = setting(None, "First epoch of DRW, 0-based; not given, or none: never.")
+    drw_start_epoch: int | float | None = setting(
+        None, "First epoch of DRW, 0-based; below 1, a share of the epochs (0.9: the last tenth); none: never."
+    )
     drop_partial_batches: bool = setting(
         False,
         "Leave out of an epoch what does not fill the last batch of all ranks (with repeats, the last two), as PaCo.",
@@ -63,15 +82,36 @@ class RunArguments(TrainingArguments):
         self._refuse_what_has_no_use()
         if self.warmup_epochs >= self.num_train_epochs:
             raise ValueError(
-                f"warmup_epochs {self.warmup_epochs:g} must be fewer than num_train_epochs {self.num_train_epochs:g}"
+                f"warmup_epochs {self.warmup_epochs:g} must be fewer than num_train_epochs {self.num_train_epochs:g}; "
+                "set both"
             )
-        if self.drw_start_epoch is not None and not 0 <= self.drw_start_epoch < self.num_train_epochs:
-            raise ValueError(
-                f"drw_start_epoch {self.drw_start_epoch} lies outside the {self.num_train_epochs:g} epochs of the "
-                "run; for no DRW leave it out, or set it to none"
-            )
+        self._check_drw()
+        self._check_precision()
+        open_workers = self.dataloader_num_workers is None
+        if open_workers:
+            self.dataloader_num_workers = 1  # until the device is known
         super().__post_init__()
+        if open_workers:
+            self.dataloader_num_workers = self.default_workers
         self._set_loader_switches()
+        self.mixed_precision = PRECISIONS[self.asked_precision] or self.automatic_precision
+
+    def _check_drw(self) -> None:
+        start = self.drw_start_epoch
+        if start is None:
+            return
+        if not 0 <= start < self.num_train_epochs:
+            raise ValueError(
+                f"drw_start_epoch {start} lies outside the {self.num_train_epochs:g} epochs of the run; give a share "
+                "of them, such as 0.9, or none for no DRW"
+            )
+        if start >= 1 and start != int(start):
+            raise ValueError(f"drw_start_epoch must be a whole number, or a share below 1, got {start}")
+
+    def _check_precision(self) -> None:
+        for name in ("bf16", "fp16"):
+            if getattr(self, name) and self.precision not in ("auto", name):
+                raise ValueError(f"precision {self.precision} and {name} contradict each other; leave one out")
 
     def _refuse_what_has_no_use(self) -> None:
         instead = {
@@ -92,6 +132,30 @@ class RunArguments(TrainingArguments):
         if self.output_dir == "":
             raise ValueError("output_dir is empty; name a folder")
 
+    @property
+    def asked_precision(self) -> str:
+        """The precision that was asked for, in either spelling; "auto" where none was."""
+        given = [name for name in ("bf16", "fp16") if getattr(self, name)]
+        refused = self.bf16 is False or self.fp16 is False
+        return given[0] if given else "float32" if self.precision == "auto" and refused else self.precision
+
+    @property
+    def automatic_precision(self) -> str:
+        """What `auto` means here, in Accelerate's word: the launcher's where it has one, else what the device has."""
+        launchers = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+        return launchers if launchers != "no" else "bf16" if bf16_is_fast(self.device) else "no"
+
+    @property
+    def default_workers(self) -> int:
+        """Processes that transform images where nobody says how many."""
+        return default_workers(self.device)
+
+    @property
+    def drw_epoch(self) -> int | None:
+        """First epoch of DRW, 0-based; None for never."""
+        start = self.drw_start_epoch
+        return start if start is None else round(start * self.num_train_epochs) if 0 < start < 1 else int(start)
+
     def _set_loader_switches(self) -> None:
         """Trainer reads these from the arguments only; whatever they were, they follow from device and workers."""
         self.dataloader_persistent_workers = self.dataloader_num_workers > 0  # a new start costs more than an epoch
@@ -104,7 +168,7 @@ class RunArguments(TrainingArguments):
     def inherited_that_decide(self) -> tuple[str, ...]:
         """Settings of TrainingArguments, not declared anew here, that decide what is learned."""
         return (
-            *("per_device_train_batch_size", "gradient_accumulation_steps", "bf16", "fp16", "tf32", "torch_compile"),
+            *("per_device_train_batch_size", "gradient_accumulation_steps", "tf32", "torch_compile"),
             *("optim", "optim_args", "adam_beta1", "adam_beta2", "adam_epsilon", "lr_scheduler_kwargs"),
         )
 
@@ -114,7 +178,7 @@ class RunArguments(TrainingArguments):
 
     def in_drw(self, epoch: float | None) -> bool:
         """Whether an epoch (a fraction counts as begun) lies in the deferred re-weighting stage."""
-        return self.drw_start_epoch is not None and (epoch or 0) >= self.drw_start_epoch
+        return self.drw_epoch is not None and (epoch or 0) >= self.drw_epoch
 
     @property
     def global_batch_size(self) -> int:
@@ -123,7 +187,8 @@ class RunArguments(TrainingArguments):
 
     @property
     def device_in_words(self) -> str:
-        """The hardware that a figure is measured on."""
+        """The hardware that a figure is measured on, and the precision."""
+        precision = "float32" if self.mixed_precision == "no" else self.mixed_precision
         if self.device.type == "cuda":
-            return f"{self.world_size} x {torch.cuda.get_device_name(self.device)}"
-        return f"{self.device.type}, {platform.machine()}, {torch.get_num_threads()} threads"
+            return f"{self.world_size} x {torch.cuda.get_device_name(self.device)}, {precision}"
+        return f"{self.device.type}, {platform.machine()}, {torch.get_num_threads()} threads, {precision}"

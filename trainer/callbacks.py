@@ -69,7 +69,7 @@ class SelectionCallback(TrainerCallback):
 
     def on_step_end(self, args, state, control, **kwargs):
         """Evaluate before a checkpoint is written."""
-        control.should_evaluate = control.should_save
+        control.should_evaluate |= control.should_save
 
     on_epoch_end = on_step_end
 

@@ -86,6 +86,14 @@ def last_complete_checkpoint(folder: str | Path, also: tuple[str, ...] = ()) -> 
     return None
 
 
+def share_done(checkpoint: str | Path | None) -> float:
+    """How much of a training a checkpoint has behind it, in [0, 1]; 0 for none."""
+    if checkpoint is None:
+        return 0.0
+    state = json.loads(Path(checkpoint, STATE).read_text())
+    return state["global_step"] / max(1, state.get("max_steps", 0), state["global_step"])
+
+
 def check_checkpoint(folder: str | Path, also: tuple[str, ...] = ()) -> None:
     """Refuse what a run cannot go on from.
 

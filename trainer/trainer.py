@@ -6,18 +6,23 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from datasets import Dataset, DatasetDict
 from torch import Tensor, nn
+from torch.utils.data import Dataset as TorchDataset
 from transformers import get_scheduler
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from modeling_deit_lt import NO_WEIGHT_DECAY
-from trainer.arguments import DistillationArguments
-from trainer.augmentation import BatchMixing
+from modeling_deit_lt import NO_WEIGHT_DECAY, DeiTLTForImageClassification
+from trainer.arguments import DistillationArguments, ModelArguments
+from trainer.augmentation import BatchMixing, EvaluationImages, TrainingImages, image_processor, train_transform
 from trainer.base_trainer import BaseTrainer
 from trainer.callbacks import EmaCallback, SelectionCallback
-from trainer.errors import CheckpointError, DataError
+from trainer.data import class_counts, image_and_label, with_classes
+from trainer.errors import CheckpointError, DataError, TeacherError
 from trainer.losses import DistillationLoss
-from trainer.teachers import Teacher
+from trainer.students import adopt_classes, build_student, class_names_of
+from trainer.teachers import Teacher, load_teacher
+from trainer.teachers.class_names import read_class_names
 
 EXPERTS = ("mean", "cls", "dist")  # in the order of the model's outputs logits, cls_logits, distillation_logits
 LOSS_PARTS = ("loss_cls", "loss_dist", "teacher_agreement", "cls_dist_cosine")
@@ -31,14 +36,22 @@ class DeiTLTTrainer(BaseTrainer):
     computed from it. Without a teacher the ground truth takes its place for the DIST expert.
 
     Args:
-        model: the student; `model.config.class_counts` gives the counts that weights and groups are made from.
+        model: the student, or the name of a preset ("tiny", "small", "base"; 224 px), which is built for the classes
+            of `train_dataset`. `model.config.class_counts`, from which weights and groups are made, and class names
+            are taken from `train_dataset` where the model has none.
         args: `DistillationArguments`.
-        teacher: from `load_teacher`, or None. It stays outside the model, its checkpoints and DDP.
+        teacher: a folder or model name as for `load_teacher`, or what `load_teacher` gives, or None. It stays outside
+            the model, its checkpoints and DDP.
         boundaries: of head/mid/tail in the evaluation, as `head_mid_tail` takes them. Default: thirds.
-        kwargs: as for `Trainer`; give `processing_class` so that saved folders open in a pipeline.
+        train_dataset, eval_dataset: `datasets.Dataset`s with an image and a label column, which the trainer augments
+            (`args.train_transform`) and prepares; a data set with a transform of its own, or of torch, is used as it
+            is. `evaluate` and `predict` take the same.
+        processing_class: the evaluation transform. Default: `image_processor` at the model's size.
+        kwargs: as for `Trainer`.
 
     Raises:
-        DataError: the model has no class counts, or as `BaseTrainer`.
+        DataError: images, labels or classes do not fit, there are no class counts, or as `BaseTrainer`.
+        TeacherError: the teacher cannot be loaded or has other classes, or `args` name one and the trainer has none.
     """
 
     experts = EXPERTS
@@ -46,17 +59,39 @@ class DeiTLTTrainer(BaseTrainer):
 
     def __init__(
         self,
-        model: nn.Module,
+        model: DeiTLTForImageClassification | str,
         args: DistillationArguments,
-        teacher: Teacher | None = None,
+        teacher: Teacher | str | None = None,
         boundaries: str | tuple[int, ...] | None = None,
+        train_dataset: Dataset | TorchDataset | None = None,
+        eval_dataset: Dataset | TorchDataset | dict | None = None,
+        processing_class=None,
         **kwargs,
     ):
+        rows = train_dataset if is_plain(train_dataset) else None
+        if rows is not None:
+            rows = image_and_label(DatasetDict(train=rows), "train_dataset")["train"]
+        if isinstance(model, str):
+            if rows is None:
+                raise DataError(f"the preset {model} is built for a train_dataset with images and labels; give one")
+            names, counts = rows.features["label"].names, class_counts(rows).tolist()
+            model = build_student(ModelArguments(preset=model), names, counts, args.seed)
+        if rows is not None:
+            adopt_classes(model, rows)
+            transform = train_transform(args.train_transform, model.config.image_size)
+            train_dataset = TrainingImages(rows, transform, args.seed)
         counts = model.config.class_counts
         if counts is None:
             raise DataError("the model has no class counts; set config.class_counts to the training images per class")
-        super().__init__(model, args, counts, boundaries, **kwargs)
-        self.teacher = teacher.to(args.device) if teacher is not None else None
+        self.class_names = class_names_of(model)
+        processing_class = processing_class or image_processor(model.config.image_size, args.crop_ratio)
+        if isinstance(eval_dataset, dict):
+            eval_dataset = {name: self._prepared(part, processing_class) for name, part in eval_dataset.items()}
+        else:
+            eval_dataset = self._prepared(eval_dataset, processing_class)
+        data = {"train_dataset": train_dataset, "eval_dataset": eval_dataset, "processing_class": processing_class}
+        super().__init__(model, args, counts, boundaries, **data, **kwargs)
+        self.teacher = self._loaded(teacher)
         self.mixing = BatchMixing(
             len(counts), args.mixup_alpha, args.cutmix_alpha, args.mixing_probability, args.label_smoothing, args.seed
         )
@@ -70,6 +105,30 @@ class DeiTLTTrainer(BaseTrainer):
             self.add_callback(self.ema_callback)
         if args.selection_metric is not None:
             self.add_callback(SelectionCallback(args.selection_metric))
+
+    def _prepared(self, dataset, processor):
+        """Evaluation images of plain rows; anything else as it is."""
+        if not is_plain(dataset):
+            return dataset
+        return EvaluationImages(with_classes(dataset, self.class_names), processor)
+
+    def get_eval_dataloader(self, eval_dataset=None):
+        """Trainer's, for plain rows too."""
+        return super().get_eval_dataloader(self._prepared(eval_dataset, self.processing_class))
+
+    def get_test_dataloader(self, test_dataset):
+        """Trainer's, for plain rows too."""
+        return super().get_test_dataloader(self._prepared(test_dataset, self.processing_class))
+
+    def _loaded(self, teacher: Teacher | str | None) -> Teacher | None:
+        args, names = self.args, self.class_names
+        if teacher is None and args.teacher is not None:
+            raise TeacherError(f"the arguments name the teacher {args.teacher}; give it to the trainer: teacher=...")
+        if isinstance(teacher, str):
+            outputs = read_class_names(args.teacher_class_names) if args.teacher_class_names else None
+            size, normalization = args.teacher_image_size, args.teacher_normalization
+            teacher = load_teacher(teacher, len(names), size, normalization, names, outputs)
+        return teacher.to(args.device) if teacher is not None else None
 
     def get_batch_samples(self, epoch_iterator, num_batches: int, device: torch.device) -> tuple[list, None]:
         """The batches of an optimiser step, mixed and labelled by the teacher before the student sees the first."""
@@ -174,3 +233,8 @@ class DeiTLTTrainer(BaseTrainer):
         is_checkpoint = Path(output_dir or "").name.startswith(PREFIX_CHECKPOINT_DIR)
         if self.ema_callback is not None and is_checkpoint and self.args.should_save:
             self.ema_callback.save(output_dir)
+
+
+def is_plain(dataset) -> bool:
+    """Whether these are rows as `datasets` has them, with no transform of the user's own."""
+    return isinstance(dataset, Dataset) and dataset.format["type"] != "custom"

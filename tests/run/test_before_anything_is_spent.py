@@ -48,7 +48,7 @@ SETTINGS = [
     ({"seed": 2**32}, "seed"),
     ({"dataloader_num_workers": -1}, "dataloader_num_workers"),
     ({"group_boundaries": [1, 2, 3]}, "group_boundaries"),
-    ({"drw_start_epoch": 3}, "for no DRW leave it out"),
+    ({"drw_start_epoch": 3}, "give a share of them"),
 ]
 
 

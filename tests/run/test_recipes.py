@@ -9,7 +9,7 @@ from trainer.errors import SettingError
 from trainer.recipe_files import RECIPES
 from trainer.run.recipes import student_recipe, teacher_recipe
 
-CPU = {"use_cpu": True, "bf16": False}
+CPU = {"use_cpu": True}
 
 
 def test_every_recipe_can_be_read():
@@ -89,7 +89,12 @@ def test_wrong_lines_are_one_line(tmp_path, line, message):
 def test_a_teacher_takes_over_seed_and_device_but_not_precision(tmp_path):
     path = write_recipe(tmp_path, seed=5, bf16=True, dataloader_num_workers=3)
     teacher = student_recipe(path).teacher.training
-    assert (teacher.seed, teacher.use_cpu, teacher.bf16, teacher.dataloader_num_workers) == (5, True, False, 3)
+    assert (teacher.seed, teacher.use_cpu, teacher.mixed_precision, teacher.dataloader_num_workers) == (
+        5,
+        True,
+        "no",
+        3,
+    )
     on_device = tmp_path / "teacher.yaml"
     on_device.write_text("images_on_device: true\nimage_size: 8\n")
     assert student_recipe(path).teacher.training.dataloader_num_workers == 0

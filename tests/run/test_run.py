@@ -24,14 +24,14 @@ def recipe(recipe_file, name, **given):
     return student_recipe(recipe_file, {"output_dir": str(recipe_file.parent / name), **given})
 
 
-def test_a_run_gives_what_it_leaves_in_its_folder(recipe_file):
-    said = []
+def test_a_run_gives_what_it_leaves_in_its_folder(recipe_file, capsys):
     asked = recipe(recipe_file, "whole", model_selection="validation", validation_fraction=0.3, save_strategy="epoch")
-    run = run_student(asked, say=said.append)
+    run = run_student(asked)
     assert isinstance(run, Run)
     assert run.folder == recipe_file.parent / "whole"
-    assert said[0].startswith("Training the teacher")
-    assert said[1].startswith("recipe ")
+    told = capsys.readouterr().out
+    places = [told.index(text) for text in ("This will take about", "Training the teacher", "\nrecipe ", "\nstudent ")]
+    assert places == sorted(places)
     metrics = json.loads((run.folder / "metrics.json").read_text())
     assert {name: metrics[name] for name in ("last", "best", "ema")} == run.reports
     assert metrics["teacher"] == run.teacher.figures
@@ -64,7 +64,7 @@ def test_the_model_is_saved_before_it_is_tested(recipe_file, monkeypatch):
 
     monkeypatch.setattr(DeiTLTTrainer, "predict", predict)
     with pytest.raises(Killed):
-        run_student(asked, say=lambda line: None)
+        run_student(asked)
     assert torch.equal(weights(load_student(asked.training.output_dir)), trained["weights"])
 
 
@@ -78,7 +78,7 @@ def test_figures_are_written_last(recipe_file, monkeypatch, name):
 
     monkeypatch.setattr(f"trainer.run.results.{name}", cut_off)
     with pytest.raises(Killed):
-        run_student(asked, say=lambda line: None)
+        run_student(asked)
     assert not Path(asked.training.output_dir, "metrics.json").exists()
     assert Path(asked.training.output_dir, "model.safetensors").exists()
 
@@ -87,7 +87,7 @@ def test_what_a_start_refuses_leaves_nothing_that_stands_in_the_way(recipe_file)
     """The corrected command runs in the same folder."""
     with pytest.raises(DeiTLTError):
         run_student(recipe(recipe_file, "corrected", teacher="none", patch_size=3))
-    run_student(recipe(recipe_file, "corrected", teacher="none"), say=lambda line: None)
+    run_student(recipe(recipe_file, "corrected", teacher="none"))
 
 
 def test_a_training_that_was_stopped_early_is_not_complete(recipe_file, monkeypatch):
@@ -101,7 +101,7 @@ def test_a_training_that_was_stopped_early_is_not_complete(recipe_file, monkeypa
     monkeypatch.setattr(DeiTLTTrainer, "training_step", stop)
     asked = recipe(recipe_file, "stopped", teacher="none", save_steps=2)
     with pytest.raises(RunError, match=r"stopped at step \d of 12; go on with --resume_from_checkpoint=true"):
-        run_student(asked, say=lambda line: None)
+        run_student(asked)
     assert not Path(asked.training.output_dir, "metrics.json").exists()
 
 
@@ -110,12 +110,12 @@ def test_the_best_checkpoint_is_found_where_the_folder_is_now(recipe_file, monke
     selection = {"model_selection": "validation", "validation_fraction": 0.3, "save_strategy": "epoch"}
     monkeypatch.chdir(recipe_file.parent)
     given = {"output_dir": "here", "teacher": "none", **selection}
-    whole = run_student(student_recipe(recipe_file, given), say=lambda line: None)
+    whole = run_student(student_recipe(recipe_file, given))
     shutil.move("here", tmp_path / "there")
     (tmp_path / "there" / "metrics.json").unlink()
     monkeypatch.chdir(tmp_path)
     resumed = {**given, "output_dir": "there", "resume_from_checkpoint": "true"}
-    again = run_student(student_recipe(recipe_file, resumed), say=lambda line: None)
+    again = run_student(student_recipe(recipe_file, resumed))
     assert again.reports == whole.reports
     assert torch.equal(weights(again.model), weights(whole.model))
     Path("there", "metrics.json").unlink()
@@ -124,11 +124,11 @@ def test_the_best_checkpoint_is_found_where_the_folder_is_now(recipe_file, monke
         state["best_global_step"] = 1
         (checkpoint / "trainer_state.json").write_text(json.dumps(state))
     with pytest.raises(CheckpointError, match="checkpoint-1, the best checkpoint so far, is missing"):
-        run_student(student_recipe(recipe_file, resumed), say=lambda line: None)
+        run_student(student_recipe(recipe_file, resumed))
 
 
 def test_a_run_that_logged_nothing_has_its_report(recipe_file):
-    run = run_student(recipe(recipe_file, "quiet", teacher="none", logging_strategy="no"), say=lambda line: None)
+    run = run_student(recipe(recipe_file, "quiet", teacher="none", logging_strategy="no"))
     assert sorted(path.name for path in (run.folder / "plots").iterdir()) == [
         "class_accuracy.csv",
         "class_accuracy.png",
@@ -140,7 +140,7 @@ def test_a_reused_teachers_groups_are_those_of_this_run_or_none(recipe_file):
     figures, images = {}, str(image_tree(recipe_file.parent / "four", counts=(12, 8, 6, 5)))
     for name, boundaries in (("thirds", []), ("others", ["1", "2"])):
         asked = recipe(recipe_file, f"groups/{name}", dataset=images, group_boundaries=boundaries)
-        figures[name] = run_student(asked, say=lambda line: None).teacher.figures
+        figures[name] = run_student(asked).teacher.figures
     assert figures["others"]["accuracy"] == figures["thirds"]["accuracy"]
     assert figures["thirds"]["tail"] is not None
     assert figures["others"]["head"] is figures["others"]["tail"] is None

@@ -1,6 +1,8 @@
 """The teacher of a run: when it is trained, when it is reused, and when its folder is refused."""
 
+import contextlib
 import dataclasses
+import io
 import json
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from helpers import TEACHER, picture_dataset, write_recipe
 from trainer.arguments import DataArguments
 from trainer.errors import RunError
 from trainer.run import RunData, obtain_teacher, plan_teacher, student_recipe
+from trainer.run.progress import Progress
 from trainer.run.teacher import is_complete, teacher_digest
 from trainer.teachers.arguments import TeacherArguments
 
@@ -23,10 +26,12 @@ def run_data(counts=(12, 8, 6), **settings):
 
 
 def obtain(recipe_file, data=None, **given):
-    """What the second step of a run gives, and what it says."""
-    said = []
+    """What the second step of a run gives, and the lines that are no logs."""
     recipe = student_recipe(recipe_file, {"output_dir": str(recipe_file.parent / "runs" / "out"), **given})
-    return obtain_teacher(plan_teacher(recipe), recipe, data or run_data(), said.append), said
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        teacher = obtain_teacher(plan_teacher(recipe), recipe, data or run_data(), Progress(recipe.training))
+    return teacher, [line for line in printed.getvalue().splitlines() if line.startswith("Training")]
 
 
 @pytest.fixture(scope="module")

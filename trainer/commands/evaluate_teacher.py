@@ -8,6 +8,7 @@ runs/evaluate_teacher_<recipe> if not given, whatever else that folder holds.
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from trainer.parsing import make, take
 from trainer.recipe_files import find_recipe
 from trainer.run import RunData, StudentRecipe, obtain_teacher, plan_teacher, prepare_data, student_recipe
 from trainer.run.files import write_json
+from trainer.run.progress import Progress
 from trainer.run.student import training_images
 from trainer.settings import check_ranges, deciding_settings, setting
 from trainer.teachers import Teacher
@@ -64,7 +66,8 @@ def main(words: list[str]) -> None:
         raise TeacherError(f"{path} names no teacher; give one with --teacher")
     plan = plan_teacher(recipe)
     data = prepare_data(recipe.data, args, validation=args.model_selection == "validation")
-    teacher = obtain_teacher(plan, recipe, data)
+    with closing(Progress(args)) as progress:
+        teacher = obtain_teacher(plan, recipe, data, progress)
     content = {
         "recipe": recipe.name,
         "teacher": teacher.name,

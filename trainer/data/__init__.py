@@ -1,6 +1,7 @@
 """Where images come from: data sets with the columns image and label, long-tailed subsets, splits and checks."""
 
 from .checks import check_all_images, check_dataset, check_images, check_labels
+from .columns import image_and_label, with_classes
 from .digits import load_digits_dataset
 from .labels import class_counts, label_values
 from .loading import load_long_tailed
@@ -13,10 +14,12 @@ __all__ = [
     "check_images",
     "check_labels",
     "class_counts",
+    "image_and_label",
     "label_values",
     "load_digits_dataset",
     "load_long_tailed",
     "long_tailed_counts",
     "make_long_tailed",
     "stratified_split",
+    "with_classes",
 ]

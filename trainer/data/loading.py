@@ -5,13 +5,13 @@ import re
 from pathlib import Path
 
 import datasets
-from datasets import ClassLabel, Dataset, DatasetDict, Image
+from datasets import DatasetDict
 from datasets.exceptions import DatasetsError
 
 from ..errors import DataError
+from .columns import image_and_label
 from .digits import load_digits_dataset
 from .folders import read_image_tree
-from .labels import encode_labels
 from .long_tail import make_long_tailed
 from .splits import stratified_split
 
@@ -58,17 +58,7 @@ def load_long_tailed(
     if rho is None and max_per_class is not None:
         raise ValueError("max_per_class is used with rho only; give rho, 1 for a balanced subset")
     splits = _train_and_test(_read(name_or_path, config_name), name_or_path, test_fraction)
-    image = image_column or _find_image_column(splits["train"])
-    label = label_column or _find_label_column(splits["train"])
-    if image == label:
-        raise DataError(f"column '{image}' cannot be both image and label; choose with --image_column, --label_column")
-    for split, dataset in splits.items():
-        for column in (image, label):
-            if column not in dataset.column_names:
-                present = ", ".join(dataset.column_names)
-                raise DataError(f"{split} of '{name_or_path}' has no column '{column}'; columns present: {present}")
-    splits = encode_labels(splits, label)
-    splits = DatasetDict({split: _two_columns(dataset, image, label) for split, dataset in splits.items()})
+    splits = image_and_label(splits, name_or_path, image_column, label_column)
     if "test" not in splits:
         splits["train"], splits["test"] = stratified_split(splits["train"], test_fraction, seed=seed)
     if rho is not None:
@@ -119,33 +109,3 @@ def _train_and_test(splits: DatasetDict, name: str, test_fraction: float) -> Dat
     if unused:
         logger.warning("'%s': splits that are not used: %s", name, ", ".join(unused))
     return DatasetDict({"train": splits["train"]} | ({"test": splits[test]} if test else {}))
-
-
-def _find_image_column(dataset: Dataset) -> str:
-    found = [name for name, feature in dataset.features.items() if isinstance(feature, Image)]
-    if len(found) != 1:
-        what = f"several image columns ({', '.join(found)})" if found else "no image column"
-        raise DataError(f"{what}; columns present: {', '.join(dataset.column_names)}; choose with --image_column")
-    return found[0]
-
-
-def _find_label_column(dataset: Dataset) -> str:
-    found = [name for name, feature in dataset.features.items() if isinstance(feature, ClassLabel)]
-    if len(found) != 1:
-        found = [name for name in dataset.column_names if name in ("label", "labels")] or found
-    if len(found) != 1:
-        what = f"several label columns ({', '.join(found)})" if found else "no label column"
-        raise DataError(f"{what}; columns present: {', '.join(dataset.column_names)}; choose with --label_column")
-    return found[0]
-
-
-def _two_columns(dataset: Dataset, image: str, label: str) -> Dataset:
-    renamed = {old: new for old, new in ((image, "image"), (label, "label")) if old != new}
-    dataset = dataset.select_columns([image, label]).rename_columns(renamed)
-    feature = dataset.features["image"]
-    if isinstance(feature, Image) and feature.decode:
-        return dataset
-    try:
-        return dataset.cast_column("image", Image(mode=getattr(feature, "mode", None)))
-    except (TypeError, ValueError, NotImplementedError) as error:
-        raise DataError(f"column '{image}' holds no images ({feature}); choose another with --image_column") from error

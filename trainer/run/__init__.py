@@ -2,9 +2,9 @@
 
 from trainer.run.data import RunData, prepare_data
 from trainer.run.recipes import StudentRecipe, TeacherRecipe, student_recipe, teacher_recipe
-from trainer.run.steps import finetune, run_student
+from trainer.run.steps import finetune, run_student, run_teacher
 from trainer.run.student import Run, build_trainer, train_student
-from trainer.run.teacher import RunTeacher, obtain_teacher, plan_teacher, run_teacher
+from trainer.run.teacher import RunTeacher, obtain_teacher, plan_teacher
 
 __all__ = [
     "Run",

@@ -10,8 +10,8 @@ from PIL import Image
 
 from trainer.augmentation import train_transform
 from trainer.errors import DeiTLTError, RunError
-from trainer.run.model import build_student
 from trainer.run.recipes import StudentRecipe, TeacherRecipe
+from trainer.students import build_student
 from trainer.teachers.training import build_classifier, forget_precision, teacher_trainer
 from trainer.trainer import DeiTLTTrainer
 
@@ -25,9 +25,10 @@ def dry_run_student(recipe: StudentRecipe) -> None:
         RunError: one line on what cannot be.
     """
     args, size = recipe.training, recipe.model.image_size
-    with _refused_as("student"):
+    with refused_as("student"):
         train_transform(args.train_transform, size)(Image.new("RGB", (size, size)))
-        trainer = DeiTLTTrainer(build_student(recipe.model, ["0", "1"], [1, 1], args.seed), args)
+        teacher = None if args.teacher is None else torch.nn.Identity()  # stands for it, and is not asked
+        trainer = DeiTLTTrainer(build_student(recipe.model, ["0", "1"], [1, 1], args.seed), args, teacher)
         trainer.create_optimizer_and_scheduler(STEPS)
         with torch.no_grad(), trainer.accelerator.autocast():
             trainer.model.eval()(torch.zeros(1, 3, size, size, device=trainer.model.device))
@@ -40,14 +41,14 @@ def dry_run_teacher(recipe: TeacherRecipe) -> None:
         RunError, TeacherError: one line on what cannot be.
     """
     args = recipe.training
-    with _refused_as("teacher"):
+    with refused_as("teacher"):
         for name in args.transforms:
             train_transform(name, args.image_size)(Image.new("RGB", (args.image_size, args.image_size)))
         teacher_trainer(build_classifier(args, 2), args, [1, 1]).create_optimizer_and_scheduler(STEPS)
 
 
 @contextmanager
-def _refused_as(what: str) -> Iterator[None]:
+def refused_as(what: str) -> Iterator[None]:
     """Any error is a refusal here: nothing but settings can be at fault, and each library has errors of its own."""
     try:
         yield

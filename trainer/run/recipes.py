@@ -96,6 +96,8 @@ def student_recipe(name: str | Path, given: Mapping[str, Any] | None = None) -> 
     """
     path = find_recipe(name)
     model, data, training = read_settings(path, given, (ModelArguments, DataArguments, DistillationArguments))
+    if training.eval_strategy != "no":
+        raise SettingError("eval_strategy is not used by a run; set model_selection, which evaluates checkpoints")
     own = teacher_file(training.teacher, path.parent)
     if own is not None:
         # On this device from the start: a recipe may ask for what another one has not.

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from accelerate import PartialState
 
-from trainer.run.data import prepare_data
-from trainer.run.dry_run import dry_run_student
+from trainer.checkpoints import share_done
+from trainer.machine import threads_beside
+from trainer.run.data import RunData, prepare_data
+from trainer.run.dry_run import dry_run_student, dry_run_teacher, refused_as
+from trainer.run.estimate import estimate_run, estimate_teacher, told
 from trainer.run.folder import begin, open_run
-from trainer.run.recipes import StudentRecipe, student_recipe
+from trainer.run.progress import CHECK, TEACHER, Progress
+from trainer.run.recipes import StudentRecipe, TeacherRecipe, student_recipe
 from trainer.run.results import write_results
 from trainer.run.student import Run, build_trainer, train_student, training_images
 from trainer.run.summary import banner
-from trainer.run.teacher import obtain_teacher, plan_teacher
+from trainer.run.teacher import RunTeacher, obtain_teacher, plan_teacher, train_in_folder
 from trainer.teachers import check_teacher
 
 
@@ -36,14 +40,13 @@ def finetune(recipe: str | Path, **settings) -> Run:
     return run_student(student_recipe(recipe, settings))
 
 
-def run_student(recipe: StudentRecipe, say: Callable[[str], None] = print) -> Run:
+def run_student(recipe: StudentRecipe) -> Run:
     """Train a student, and its teacher if asked: from long-tailed images to a report and a model folder.
 
     What settings and folders decide is refused before data are read, what the data decide before a teacher trains.
 
     Args:
         recipe: from `student_recipe`.
-        say: gets what a person wants to read on the way, on the first rank. Default: `print`.
 
     Returns:
         The run; its folder opens in `pipeline("image-classification")`.
@@ -52,19 +55,46 @@ def run_student(recipe: StudentRecipe, say: Callable[[str], None] = print) -> Ru
         DeiTLTError: one line on what cannot be.
     """
     args = recipe.training
-    say = say if args.should_log else (lambda line: None)
-    with open_run(args, "student") as checkpoint:
+    with open_run(args, "student") as checkpoint, threads_beside(args.dataloader_num_workers, args.device):
         plan = plan_teacher(recipe)
         dry_run_student(recipe)
         data = prepare_data(recipe.data, args, validation=args.model_selection == "validation")
-        teacher = obtain_teacher(plan, recipe, data, say)
-        accuracy = teacher and check_teacher(teacher.teacher, training_images(recipe, data), args.device)
-        trainer = build_trainer(recipe, data, teacher)
-        say(banner(recipe, data, teacher, accuracy, trainer))
-        if args.should_save:
-            begin(Path(args.output_dir), "student", recipe.asked)
-        run = train_student(trainer, recipe, data, teacher, accuracy, checkpoint)
-        if args.should_save:
-            write_results(run)
-        PartialState().wait_for_everyone()
+        with closing(Progress(args)) as progress:
+            seconds = estimate_run(plan, recipe, data, checkpoint)
+            progress.say(told(seconds, recipe))
+            progress.plan(seconds)
+            teacher = obtain_teacher(plan, recipe, data, progress)
+            accuracy = teacher and checked(teacher, recipe, data, progress)
+            trainer = build_trainer(recipe, data, teacher)
+            progress.say(banner(recipe, data, teacher, accuracy, trainer))
+            if args.should_save:
+                begin(Path(args.output_dir), "student", recipe.asked)
+            run = train_student(trainer, recipe, data, progress, teacher, accuracy, checkpoint)
+            if args.should_save:
+                write_results(run)
+            PartialState().wait_for_everyone()
     return run
+
+
+def checked(teacher: RunTeacher, recipe: StudentRecipe, data: RunData, progress: Progress) -> float:
+    """The teacher's accuracy on training images as the student sees them; a teacher near chance is refused."""
+    progress.begin(CHECK)
+    return check_teacher(teacher.teacher, training_images(recipe, data), recipe.training.device)
+
+
+def run_teacher(recipe: TeacherRecipe) -> dict:
+    """Train a teacher for itself, from its recipe to its folder.
+
+    Returns:
+        The contents of its metrics.json.
+    """
+    args = recipe.training
+    with open_run(args, "teacher") as checkpoint, threads_beside(args.dataloader_num_workers, args.device):
+        dry_run_teacher(recipe)
+        data = prepare_data(recipe.data, args)
+        with closing(Progress(args)) as progress:
+            with refused_as("teacher"):
+                seconds = (1 - share_done(checkpoint)) * estimate_teacher(args, data)
+            progress.say(told({TEACHER: seconds}))
+            progress.plan({TEACHER: seconds})
+            return train_in_folder(args, data, checkpoint, progress)

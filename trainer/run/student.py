@@ -16,10 +16,11 @@ from trainer.augmentation import EvaluationImages, TrainingImages, image_process
 from trainer.checkpoints import load_student
 from trainer.errors import RunError
 from trainer.run.data import RunData
-from trainer.run.model import build_student
+from trainer.run.progress import STUDENT, TESTS, Progress
 from trainer.run.recipes import StudentRecipe
 from trainer.run.teacher import RunTeacher
 from trainer.settings import deciding_settings
+from trainer.students import build_student
 from trainer.trainer import DeiTLTTrainer
 
 SELECTION_SPLIT = {"last": None, "validation": "validation", "paper": "test"}
@@ -111,6 +112,7 @@ def train_student(
     trainer: DeiTLTTrainer,
     recipe: StudentRecipe,
     data: RunData,
+    progress: Progress,
     teacher: RunTeacher | None = None,
     teacher_accuracy: float | None = None,
     checkpoint: str | None = None,
@@ -120,9 +122,12 @@ def train_student(
     Args:
         trainer: from `build_trainer`.
         recipe, data, teacher, teacher_accuracy: as in `Run`.
+        progress: shows the training and the tests.
         checkpoint: to resume from. Default: start anew.
     """
+    progress.attach(trainer, STUDENT)
     seconds = trainer.train(resume_from_checkpoint=checkpoint).metrics["train_runtime"]
+    progress.begin(TESTS)
     reports, prediction = save_and_test(trainer, EvaluationImages(data.splits["test"], trainer.processing_class))
     return Run(
         recipe=recipe,

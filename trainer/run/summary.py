@@ -39,6 +39,7 @@ def banner(
         f"{args.gradient_accumulation_steps} accumulated x {args.world_size} rank(s) = {args.global_batch_size}; "
         f"learning rate {args.peak_learning_rate:.3g}, {args.lr_scheduler_type.value} {_floor(args)}".rstrip(),
         "selection": args.model_selection,
+        "machine": f"{args.device_in_words}; {args.dataloader_num_workers} worker(s)",
     }
     width = max(map(len, lines))
     return "\n".join(f"{name.ljust(width)}  {text}" for name, text in lines.items())
@@ -61,11 +62,11 @@ def _floor(args) -> str:
 
 
 def _drw(args) -> str:
-    if args.drw_start_epoch is None:
+    if args.drw_epoch is None:
         return "never"
     mixing = "with" if args.drw_mixing else "without"
     over = {"micro_batch": "each micro-batch", "step": "the optimiser step"}[args.drw_mean]
-    return f"from epoch {args.drw_start_epoch} on, beta {args.drw_beta:g}, {mixing} mixing, weighted mean over {over}"
+    return f"from epoch {args.drw_epoch} on, beta {args.drw_beta:g}, {mixing} mixing, weighted mean over {over}"
 
 
 def final_report(run: Run) -> str:

@@ -1,10 +1,9 @@
-"""Second step of a run: its teacher, trained, reused or loaded; and the run of a teacher alone."""
+"""Second step of a run: its teacher, trained, reused or loaded."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,14 +11,15 @@ from accelerate import PartialState
 
 from trainer.checkpoints import last_complete_checkpoint
 from trainer.errors import RunError
-from trainer.run.data import RunData, prepare_data
+from trainer.run.data import RunData
 from trainer.run.dry_run import dry_run_teacher
 from trainer.run.files import read_json, write_json
-from trainer.run.folder import METRICS, SETTINGS, begin, holds_something, kind_of, locked, open_run
+from trainer.run.folder import METRICS, SETTINGS, begin, holds_something, kind_of, locked
+from trainer.run.progress import TEACHER, Progress
 from trainer.run.ranks import from_first_rank
 from trainer.run.recipes import StudentRecipe, TeacherRecipe
 from trainer.settings import deciding_settings
-from trainer.teachers import Teacher, as_teacher, open_classifier, train_teacher
+from trainer.teachers import Teacher, TeacherTrainer, as_teacher, open_classifier, train_teacher
 from trainer.teachers.arguments import TeacherArguments
 from trainer.teachers.class_names import class_order, read_class_names
 from trainer.teachers.loading import Classifier
@@ -91,7 +91,7 @@ def teacher_folder(recipe: StudentRecipe, digest: str = "") -> Path:
 
 
 def obtain_teacher(
-    plan: TeacherPlan | None, recipe: StudentRecipe, data: RunData, say: Callable[[str], None] = print
+    plan: TeacherPlan | None, recipe: StudentRecipe, data: RunData, progress: Progress
 ) -> RunTeacher | None:
     """A student's teacher, trained on the student's training images, reused if that has been done, or as it is.
 
@@ -99,7 +99,7 @@ def obtain_teacher(
         plan: from `plan_teacher`.
         recipe: the student's.
         data: the student's, whatever data the teacher's recipe names.
-        say: gets a line before the teacher is trained.
+        progress: shows the teacher's training.
 
     Raises:
         RunError: its folder has a teacher of other settings.
@@ -111,23 +111,11 @@ def obtain_teacher(
     if plan.recipe is not None:
         if plan.outputs is not None:
             class_order(name, plan.outputs, data.names)
-        name, figures = _trained_or_reused(plan.recipe, recipe, data, say)
+        name, figures = _trained_or_reused(plan.recipe, recipe, data, progress)
         classifier = open_classifier(name)
     size, normalization = args.teacher_image_size, args.teacher_normalization
     teacher = as_teacher(classifier, len(data.names), size, normalization, data.names, plan.outputs)
     return RunTeacher(teacher, name, figures)
-
-
-def run_teacher(recipe: TeacherRecipe) -> dict:
-    """Train a teacher for itself, from its recipe to its folder.
-
-    Returns:
-        The contents of its metrics.json.
-    """
-    with open_run(recipe.training, "teacher") as checkpoint:
-        dry_run_teacher(recipe)
-        data = prepare_data(recipe.data, recipe.training)
-        return _train(recipe.training, data, checkpoint)
 
 
 def teacher_digest(args: TeacherArguments, data: RunData) -> str:
@@ -142,28 +130,42 @@ def is_complete(folder: Path) -> bool:
     return all((folder / name).is_file() for name in FILES)
 
 
+def of_all_ranks(own: TeacherRecipe) -> TeacherArguments:
+    """A teacher's settings in a student's run: its learning rate belongs to its whole batch, which the ranks share."""
+    batch = -(-own.training.per_device_train_batch_size // own.training.world_size)
+    return replace(own.training, per_device_train_batch_size=batch)
+
+
 def _trained_or_reused(
-    own: TeacherRecipe, student: StudentRecipe, data: RunData, say: Callable[[str], None]
+    own: TeacherRecipe, student: StudentRecipe, data: RunData, progress: Progress
 ) -> tuple[str, dict]:
     """The folder of a teacher and its test figures; the folder is its own or `teachers/<recipe>-<digest>`."""
-    # Its learning rate belongs to the whole of its recipe's batch, which the ranks share.
-    batch = -(-own.training.per_device_train_batch_size // own.training.world_size)
-    args = replace(own.training, per_device_train_batch_size=batch)
+    args = of_all_ranks(own)
     digest = teacher_digest(args, data)
     folder = teacher_folder(student, digest)
-    metrics = from_first_rank(lambda: _finished(folder, digest))
+    metrics = finished_teacher(own, student, data)
     if metrics is None:
         with locked(folder, wait=True):
             # Another run may have trained it meanwhile.
             metrics = from_first_rank(lambda: _finished(folder, digest))
             if metrics is None:
-                say(f"Training the teacher {own.name} in {folder}")
+                progress.say(f"Training the teacher {own.name} in {folder}")
                 checkpoint = from_first_rank(lambda: last_complete_checkpoint(folder))  # of a run that was cut off
-                metrics = _train(replace(args, output_dir=str(folder)), data, checkpoint)
+                metrics = train_in_folder(replace(args, output_dir=str(folder)), data, checkpoint, progress)
     figures = metrics["teacher"]
     if metrics.get("groups") != data.groups:  # trained for a run with other boundaries
         figures = {**figures, **dict.fromkeys(("head", "mid", "tail"))}
     return str(folder), figures
+
+
+def finished_teacher(own: TeacherRecipe, student: StudentRecipe, data: RunData) -> dict | None:
+    """The metrics of the teacher that a student's run will reuse; None where it is to be trained.
+
+    Raises:
+        RunError: its folder has a teacher of other settings.
+    """
+    digest = teacher_digest(of_all_ranks(own), data)
+    return from_first_rank(lambda: _finished(teacher_folder(student, digest), digest))
 
 
 def _finished(folder: Path, digest: str) -> dict | None:
@@ -180,17 +182,28 @@ def _finished(folder: Path, digest: str) -> dict | None:
     return found if marked == METRICS else None
 
 
-def _train(args: TeacherArguments, data: RunData, checkpoint: str | None) -> dict:
-    """Train a teacher in its folder; metrics.json, which is written last, marks it as complete."""
+def train_in_folder(args: TeacherArguments, data: RunData, checkpoint: str | None, progress: Progress) -> dict:
+    """Train a teacher in its folder; metrics.json, which is written last, marks it as complete.
+
+    Args:
+        args: with the folder as `output_dir`.
+        data: to train and test on.
+        checkpoint: to resume from, or None.
+        progress: shows the training.
+
+    Returns:
+        The contents of metrics.json.
+    """
     folder, digest = Path(args.output_dir), teacher_digest(args, data)
 
-    def mark() -> None:
+    def begin_training(trainer: TeacherTrainer) -> None:
+        progress.attach(trainer, TEACHER)
         if args.should_save:
             settings = deciding_settings(data.settings) | deciding_settings(args)
             told = {"digest": digest, "settings": settings, "group_boundaries": data.settings.group_boundaries}
             begin(folder, "teacher", told)
 
-    trained = train_teacher(args, data.splits, data.settings.boundaries, checkpoint, on_start=mark)
+    trained = train_teacher(args, data.splits, data.settings.boundaries, checkpoint, on_start=begin_training)
     metrics = {
         "teacher": trained.figures,
         "best_epoch_on_test": trained.best_epoch_on_test,

@@ -76,8 +76,16 @@ class TeacherArguments(RunArguments):
         super().__post_init__()
         if self.images_on_device:  # which a loader cannot pin
             self.dataloader_pin_memory = self.accelerator_config.non_blocking = False
-        # Its own setting alone: a launcher's precision is meant for the student.
-        self.mixed_precision = "bf16" if self.bf16 else "fp16" if self.fp16 else "no"
+
+    @property
+    def automatic_precision(self) -> str:
+        """float32, as the published teachers: bf16 disturbs SAM most, and a launcher's is meant for the student."""
+        return "no"
+
+    @property
+    def default_workers(self) -> int:
+        """None where the images are on the device."""
+        return 0 if self.images_on_device else super().default_workers
 
     @property
     def transforms(self) -> list[str]:

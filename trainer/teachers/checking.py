@@ -10,9 +10,15 @@ from trainer.augmentation import ImageKey, TrainingImages
 from trainer.errors import TeacherError
 from trainer.teachers.loading import Teacher
 
+CHECKED_IMAGES = 1024
+
 
 def check_teacher(
-    teacher: Teacher, images: TrainingImages, device: torch.device, num_images: int = 1024, batch_size: int = 64
+    teacher: Teacher,
+    images: TrainingImages,
+    device: torch.device,
+    num_images: int = CHECKED_IMAGES,
+    batch_size: int = 64,
 ) -> float:
     """Refuse a teacher that is near chance on training images seen through the exact student path.
 

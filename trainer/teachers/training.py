@@ -51,7 +51,7 @@ def train_teacher(
     splits: DatasetDict,
     boundaries=None,
     checkpoint: str | None = None,
-    on_start: Callable[[], None] = lambda: None,
+    on_start: Callable[[TeacherTrainer], None] = lambda trainer: None,
 ) -> TrainedTeacher:
     """Train a teacher, save it in its folder and test it.
 
@@ -63,7 +63,7 @@ def train_teacher(
         splits: `train` and `test` with `image` and `label` columns; a `validation` split is left alone.
         boundaries: of head/mid/tail, as `head_mid_tail` takes them.
         checkpoint: to resume from. Default: start anew.
-        on_start: called when all is built, before the first step. Default: nothing.
+        on_start: called with the trainer when all is built, before the first step. Default: nothing.
 
     Raises:
         TeacherError: timm does not know the architecture, or it does not end in a linear layer as LDAM and PaCo need.
@@ -76,7 +76,7 @@ def train_teacher(
         "data_collator": collate,
     }
     trainer = teacher_trainer(classifier, args, counts, boundaries, **images)
-    on_start()
+    on_start(trainer)
     output = trainer.train(resume_from_checkpoint=checkpoint)
     if args.should_save:
         _save(Path(args.output_dir), classifier, args, names)

@@ -1,0 +1,43 @@
+"""What this machine offers a process: cores, threads, workers, and whether bfloat16 pays."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+MOST_WORKERS = 16  # of one GPU; more of them wait for the disk
+
+
+def cores_per_rank() -> int:
+    """Cores that this process may use, shared with the other ranks of this machine."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+
+
+def default_workers(device: torch.device) -> int:
+    """Processes that transform images: on a CPU one, since the network needs the cores; else all cores but one."""
+    spare = cores_per_rank() - 1
+    return min(spare, 1 if device.type == "cpu" else MOST_WORKERS)
+
+
+def bf16_is_fast(device: torch.device) -> bool:
+    """Whether a device multiplies bfloat16 in hardware of its own (NVIDIA's from Ampere on)."""
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+@contextmanager
+def threads_beside(workers: int, device: torch.device) -> Iterator[None]:
+    """On a CPU, compute with the cores that the workers leave, for the length of a block; OMP_NUM_THREADS wins.
+
+    Threads that outnumber the cores wait for one another at every operation of a small network.
+    """
+    before = torch.get_num_threads()
+    if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, cores_per_rank() - workers))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,190 @@
+"""How long a run will take, from a few steps of throwaway networks on its own images, before anything is trained."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+from datasets import Dataset
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from torch.utils.data import DataLoader
+from transformers import Trainer
+
+from trainer.augmentation import ImageKey, TrainingImages, TrainingSampler, train_transform
+from trainer.augmentation.device_images import collate
+from trainer.base_arguments import RunArguments
+from trainer.checkpoints import share_done
+from trainer.errors import RunError
+from trainer.run.data import RunData
+from trainer.run.dry_run import refused_as
+from trainer.run.progress import CHECK, STUDENT, TEACHER, TESTS, in_words
+from trainer.run.recipes import StudentRecipe
+from trainer.run.teacher import TeacherPlan, finished_teacher, of_all_ranks
+from trainer.students import build_student
+from trainer.teachers import Teacher, as_teacher
+from trainer.teachers.arguments import TeacherArguments
+from trainer.teachers.checking import CHECKED_IMAGES
+from trainer.teachers.loading import Classifier
+from trainer.teachers.training import build_classifier, forget_precision, teacher_trainer, training_images
+from trainer.trainer import DeiTLTTrainer
+
+FEW = 8  # images of a first try, so that a machine that is far too slow costs seconds
+SLOW = 1.0  # seconds of that try above which it is enough
+TIMED_STEPS = 3
+DAY = 24 * 3600
+
+
+def estimate_student(
+    recipe: StudentRecipe, data: RunData, teacher: Teacher | None, done: float = 0.0
+) -> dict[str, float]:
+    """Seconds of a student's check, training and tests.
+
+    Args:
+        recipe: the student's.
+        data: of the run.
+        teacher: a network of the size of its teacher, or None.
+        done: share of the training that an earlier process did. Default 0.
+
+    Raises:
+        RunError: the memory of the device does not suffice.
+    """
+    args = recipe.training
+    rows = few_rows(data.train, args)
+    images = TrainingImages(rows, train_transform(args.train_transform, recipe.model.image_size), args.seed)
+    model = build_student(recipe.model, data.names, data.counts, args.seed)
+    trainer = DeiTLTTrainer(model, args, teacher, train_dataset=images)
+
+    def loss(batch: dict) -> torch.Tensor:
+        (batch,), _ = trainer.get_batch_samples(iter([batch]), 1, args.device)
+        return trainer.compute_loss(trainer.model.train(), batch)
+
+    loading, step = _seconds_per_image(trainer, images, loss)
+    training = _of_training(args, len(data.train), loading, step)
+    # A forward pass is a third of a step.
+    testing = len(data.splits["test"]) * args.tested_weights * _together(args, loading, step / 3)
+    check = {} if teacher is None else {CHECK: CHECKED_IMAGES * (loading + step / 3)}
+    return {**check, STUDENT: (1 - done) * training, TESTS: testing}
+
+
+def estimate_teacher(args: TeacherArguments, data: RunData) -> float:
+    """Seconds of a teacher's training; `args` and errors as for the student's."""
+    images = training_images(args, few_rows(data.train, args))
+    trainer = teacher_trainer(
+        build_classifier(args, len(data.counts)), args, data.counts, train_dataset=images, data_collator=collate
+    )
+
+    def loss(batch: dict) -> torch.Tensor:
+        return trainer.compute_loss(trainer.model.train(), trainer._prepare_inputs(batch))
+
+    loading, step = _seconds_per_image(trainer, images, loss)
+    passes = 2 if args.sam_rho_in(0) else 1
+    return _of_training(args, len(data.train), loading, passes * step)
+
+
+def estimate_run(
+    plan: TeacherPlan | None, recipe: StudentRecipe, data: RunData, checkpoint: str | None
+) -> dict[str, float]:
+    """Seconds of each stage of a student's run, in order.
+
+    Args:
+        plan, recipe, data: as for `obtain_teacher`.
+        checkpoint: of the student, from which the run goes on, or None.
+
+    Raises:
+        RunError: a step of the teacher or the student cannot be taken.
+    """
+    if plan is None:
+        with refused_as("student"):
+            return estimate_student(recipe, data, None, share_done(checkpoint))
+    own, args, classes = plan.recipe, recipe.training, len(data.names)
+    size, normalization = args.teacher_image_size, args.teacher_normalization
+    seconds, classifier = {}, plan.classifier
+    if own is not None:
+        network = build_classifier(own.training, classes)
+        mean, std = IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+        classifier = Classifier(own.name, network, classes, None, own.training.image_size, mean, std)
+        if finished_teacher(own, recipe, data) is None:
+            with refused_as("teacher"):
+                seconds[TEACHER] = estimate_teacher(of_all_ranks(own), data)
+    teacher = as_teacher(classifier, classes, size, normalization, data.names, plan.outputs)
+    with refused_as("student"):
+        return seconds | estimate_student(recipe, data, teacher, share_done(checkpoint))
+
+
+def few_rows(rows: Dataset, args: RunArguments) -> Dataset:
+    """Rows enough for the two batches that the sampler asks for at least."""
+    return rows.select(range(min(len(rows), 2 * args.train_batch_size * args.world_size)))
+
+
+def told(seconds: dict[str, float], recipe: StudentRecipe | None = None) -> str:
+    """The estimate in words; beyond a day also what to change.
+
+    Args:
+        seconds: of each stage.
+        recipe: a student's, for advice. Default: a teacher alone, none.
+    """
+    total = sum(seconds.values())
+    parts = ", ".join(f"{stage} {in_words(s)}" for stage, s in seconds.items() if s > 0.02 * total)
+    text = f"This will take about {in_words(total)} on this machine ({parts})."
+    if total < DAY or recipe is None:
+        return text
+    advice = "--num_train_epochs, a smaller --preset or a lower --image_size shorten it"
+    if recipe.training.device.type != "cpu":
+        return f"{text} {advice}, and so do several GPUs (accelerate launch)."
+    return (
+        f"{text} There is no GPU here: `deit-lt finetune imagefolder_cpu --dataset {recipe.data.dataset}` trains a "
+        f"small student and teacher in minutes to hours; {advice}."
+    )
+
+
+def _seconds_per_image(trainer: Trainer, images, loss: Callable[[dict], torch.Tensor]) -> tuple[float, float]:
+    """Of loading and augmenting in one process, and of forward, backward and optimiser."""
+    args, optimizer = trainer.args, trainer.create_optimizer()
+    keys = [ImageKey(row, 0, row) for row in range(min(args.train_batch_size, len(images)))]
+
+    def one_step(batch: dict) -> float:
+        start = time.perf_counter()
+        with trainer.accelerator.autocast():
+            value = loss(batch)
+        value.float().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        next(trainer.model.parameters()).flatten()[0].item()  # wait for the device
+        return time.perf_counter() - start
+
+    try:
+        few = keys[:FEW]
+        (batch,) = DataLoader(images, len(few), sampler=few, collate_fn=collate)
+        first = one_step(batch)
+        if first > SLOW:
+            return _loading(images, few), first / len(few)
+        loading, (batch,) = _loading(images, keys), DataLoader(images, len(keys), sampler=keys, collate_fn=collate)
+        one_step(batch)  # the first one of a size takes longer
+        return loading, sum(one_step(batch) for _ in range(TIMED_STEPS)) / TIMED_STEPS / len(keys)
+    except torch.OutOfMemoryError as error:
+        raise RunError(
+            f"a batch of {args.train_batch_size} images does not fit into the memory of the device; lower "
+            "per_device_train_batch_size and raise gradient_accumulation_steps by as much"
+        ) from error
+    finally:
+        forget_precision()
+
+
+def _loading(images, keys: list) -> float:
+    start = time.perf_counter()
+    for _ in DataLoader(images, len(keys), sampler=keys, collate_fn=collate):
+        pass
+    return (time.perf_counter() - start) / len(keys)
+
+
+def _of_training(args: RunArguments, images: int, loading: float, step: float) -> float:
+    """Seconds of all epochs, shared by the ranks."""
+    drawn = len(TrainingSampler.for_run(args, images)) * args.num_train_epochs
+    return drawn * _together(args, loading, step) / args.world_size
+
+
+def _together(args: RunArguments, loading: float, step: float) -> float:
+    """Seconds of an image where workers load while the network computes, or one does both."""
+    workers = args.dataloader_num_workers
+    return max(loading / workers, step) if workers else loading + step

@@ -1,0 +1,70 @@
+"""The student before it is trained: built from its settings, or brought together with its training images."""
+
+from __future__ import annotations
+
+from datasets import Dataset
+from huggingface_hub.errors import StrictDataclassError
+from transformers import set_seed
+
+from modeling_deit_lt import DeiTLTConfig, DeiTLTForImageClassification
+from trainer.arguments import ModelArguments
+from trainer.data import class_counts
+from trainer.errors import DataError, RunError
+
+
+def build_student(
+    settings: ModelArguments, names: list[str], counts: list[int], seed: int
+) -> DeiTLTForImageClassification:
+    """A student with fresh weights that depend on the seed alone.
+
+    Raises:
+        RunError: a size that the student cannot have, or an attention that is not there.
+    """
+    given = {key: value for key, value in vars(settings).items() if key != "preset" and value is not None}
+    attention = given.pop("attn_implementation")
+    try:
+        config = DeiTLTConfig.from_preset(
+            settings.preset,
+            **given,
+            id2label=dict(enumerate(names)),
+            label2id={name: index for index, name in enumerate(names)},
+            class_counts=list(counts),
+        )
+    except StrictDataclassError as error:
+        raise RunError(f"student: {error.__cause__ or error}") from error
+    config._attn_implementation = attention
+    set_seed(seed)
+    try:
+        return DeiTLTForImageClassification(config)
+    except (ValueError, ImportError) as error:  # an attention that is not known, or not installed
+        raise RunError(f"student with {attention} attention: {' '.join(str(error).split())}") from error
+
+
+def adopt_classes(model: DeiTLTForImageClassification, rows: Dataset) -> None:
+    """Give a model the classes and counts of its training images, where it has none of its own.
+
+    Args:
+        model: names such as "LABEL_0" are none of its own.
+        rows: training images with a ClassLabel column `label`.
+
+    Raises:
+        DataError: its own classes or counts are not those of the images.
+    """
+    config, names, counts = model.config, rows.features["label"].names, class_counts(rows).tolist()
+    if config.num_labels != len(names):
+        raise DataError(f"the model has {config.num_labels} classes, the training images {len(names)}")
+    if class_names_of(model) == [f"LABEL_{index}" for index in range(len(names))]:
+        config.id2label, config.label2id = dict(enumerate(names)), {name: i for i, name in enumerate(names)}
+    if class_names_of(model) != names:
+        raise DataError("the model has other classes than the training images, or another order")
+    if config.class_counts is None:
+        config.class_counts = counts
+    if list(config.class_counts) != counts:
+        raise DataError(
+            "the model's config.class_counts are not those of the training images; set it to None to count anew"
+        )
+
+
+def class_names_of(model: DeiTLTForImageClassification) -> list[str]:
+    """(C,) a model's classes in the order of its outputs."""
+    return [model.config.id2label[index] for index in range(model.config.num_labels)]
