@@ -16,6 +16,7 @@ METRICS = {
     "groups": "rule",
     "best": None,
     "last": {"mean": {"accuracy": 50.0, "tail": None}},
+    "findings": [],
     "model_selection": "last",
     "seed": 0,
     "epochs": 1.0,

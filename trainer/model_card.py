@@ -10,7 +10,7 @@ from trainer.errors import RunError
 from trainer.evaluation import markdown_table
 
 TEMPLATE = Path(__file__).with_name("model_card.md")
-SECTIONS = ("data", "results", "settings")
+SECTIONS = ("data", "results", "findings", "settings")
 
 
 def fill_model_card(metrics: dict, settings: dict, template: str | None = None) -> str:
@@ -19,8 +19,8 @@ def fill_model_card(metrics: dict, settings: dict, template: str | None = None) 
     Args:
         metrics: contents of `metrics.json`.
         settings: those to be listed, by name.
-        template: front matter, and a line `<!-- run: NAME -->` for each of data, results and settings; the text
-            up to `<!-- end -->` is replaced. Default: the project's model_card.md.
+        template: front matter, and a line `<!-- run: NAME -->` for each of `SECTIONS`; the text up to `<!-- end -->`
+            is replaced. Default: the project's model_card.md.
 
     Returns:
         A valid model card with `model-index` metadata.
@@ -33,6 +33,7 @@ def fill_model_card(metrics: dict, settings: dict, template: str | None = None) 
     texts = {
         "data": _data(metrics),
         "results": _results(metrics, chosen),
+        "findings": "\n".join(f"- {text}" for text in metrics["findings"]) or "Nothing stood out.",
         "settings": "\n".join(f"- `{name}`: {value}" for name, value in settings.items()),
     }
     for name in SECTIONS:

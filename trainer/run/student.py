@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -16,12 +17,13 @@ from trainer.augmentation import EvaluationImages, TrainingImages, image_process
 from trainer.checkpoints import load_student
 from trainer.errors import RunError
 from trainer.run.data import RunData
+from trainer.run.findings import Outcome, findings
 from trainer.run.progress import STUDENT, TESTS, Progress
 from trainer.run.recipes import StudentRecipe
 from trainer.run.teacher import RunTeacher
 from trainer.settings import deciding_settings
 from trainer.students import build_student
-from trainer.trainer import DeiTLTTrainer
+from trainer.trainer import EXPERTS, DeiTLTTrainer
 
 SELECTION_SPLIT = {"last": None, "validation": "validation", "paper": "test"}
 
@@ -63,6 +65,26 @@ class Run:
         """The report of the weights that were saved."""
         return self.reports["best"] or self.reports["last"]
 
+    @cached_property
+    def outcome(self) -> Outcome:
+        """What the findings rest on."""
+        predictions = zip(EXPERTS, self.prediction.predictions, strict=True)
+        return Outcome(
+            recipe=self.recipe,
+            names=self.data.names,
+            counts=self.data.counts,
+            labels=self.prediction.label_ids,
+            predicted={expert: logits.argmax(axis=1) for expert, logits in predictions},
+            experts=self.chosen,
+            teacher=self.teacher and self.teacher.figures,
+            teacher_accuracy=self.teacher_accuracy,
+        )
+
+    @cached_property
+    def findings(self) -> list[str]:
+        """What stands out, in plain words, most important first; empty where nothing does."""
+        return findings(self.outcome)
+
     @property
     def metrics(self) -> dict:
         """What metrics.json holds."""
@@ -75,6 +97,7 @@ class Run:
             "teacher": self.teacher and self.teacher.figures,
             "teacher_accuracy_on_training_images": self.teacher_accuracy,
             **self.reports,
+            "findings": self.findings,
             "resumed_from_step": self.first_step,
             "wall_seconds": round(self.seconds, 1),
             "images_per_second": round(self.images_per_second, 1),

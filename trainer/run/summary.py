@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from trainer.evaluation import format_report, head_mid_tail, imbalance_ratio
 from trainer.run.data import RunData
+from trainer.run.findings import far_below_teacher
 from trainer.run.recipes import StudentRecipe
 from trainer.run.student import Run
 from trainer.run.teacher import RunTeacher
@@ -70,14 +73,28 @@ def _drw(args) -> str:
 
 
 def final_report(run: Run) -> str:
-    """What a person reads at the end: the table, and what to do with the result."""
-    return "\n".join(
-        [
-            final_table(run),
-            f"The model is in {run.folder}; its report is {run.folder}/README.md. Classify an image with it:",
-            f"  deit-lt classify {run.folder} {run.folder}/example.png",
-        ]
+    """What a person reads at the end: the table, what stands out in it, and what to do with the result."""
+    image = f"{run.folder}/example.png"
+    lines = [
+        final_table(run),
+        *_findings(run.findings),
+        f"The model is in {run.folder}; its report is {run.folder}/README.md. Classify an image with it:",
+        f"  deit-lt classify {run.folder} {image}",
+    ]
+    if far_below_teacher(run.outcome):
+        lines += ["or with its teacher, which is better:", f"  deit-lt classify {run.teacher.name} {image}"]
+    return "\n".join(lines)
+
+
+def _findings(texts: list[str]) -> list[str]:
+    if not texts:
+        return []
+    # A flag stays in one piece, to be copied, and a figure with its %.
+    bullet = textwrap.TextWrapper(
+        80, initial_indent="- ", subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
     )
+    bullets = [bullet.fill(text.replace(" %", "\xa0%")).replace("\xa0", " ") for text in texts]
+    return ["", "What stands out:", *bullets, ""]
 
 
 def final_table(run: Run) -> str:
