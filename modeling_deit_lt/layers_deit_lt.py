@@ -87,7 +87,7 @@ def eager_attention(
 
 
 class DeiTLTSelfAttention(nn.Module):
-    """What every head gathers from all tokens, `(B, 2 + N, D)`, and its weights where the implementation has them."""
+    """The heads' outputs, concatenated to `(B, 2 + N, D)`, and the weights where the implementation has them."""
 
     is_causal = False  # the attention functions of transformers ask for it
 
@@ -122,7 +122,7 @@ class DeiTLTDense(nn.Module):
 
 
 class DeiTLTAttention(nn.Module):
-    """Self-attention and the projection of what the heads gathered."""
+    """Self-attention and its output projection."""
 
     def __init__(self, config: DeiTLTConfig):
         super().__init__()

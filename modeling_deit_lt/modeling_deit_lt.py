@@ -61,7 +61,7 @@ def _choose(wanted: bool | None, configured: bool) -> bool:
 
 
 class DeiTLTPreTrainedModel(PreTrainedModel):
-    """Initialisation, loading and saving. Parameters lie under the names of DeiT, so its checkpoints load."""
+    """Initialisation, loading and saving. Parameters have the names of DeiT's, so its checkpoints load."""
 
     config: DeiTLTConfig
     base_model_prefix = "deit"

@@ -1,4 +1,4 @@
-"""Everything that makes a DeiT-LT model good: data, augmentation, teachers, losses, the trainer and its evaluation."""
+"""Training and evaluation of DeiT-LT models: data, augmentation, teachers, losses, trainers, reports."""
 
 from importlib import import_module
 

@@ -19,7 +19,7 @@ PRECISIONS = {"auto": None, "float32": "no", "bf16": "bf16", "fp16": "fp16"}  # 
 
 @dataclass
 class RunArguments(TrainingArguments):
-    """What a student's and a teacher's training share. Defaults that differ from TrainingArguments, and why:
+    """Base class of the arguments of students and teachers. Defaults that differ from TrainingArguments, and why:
 
     - `remove_unused_columns` False: the image column would be dropped before it is transformed.
     - `logging_nan_inf_filter` False: it reads the loss back from the device at every step; instead a run stops at the

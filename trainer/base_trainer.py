@@ -1,4 +1,4 @@
-"""What the student's and the teacher's trainer share, on top of transformers' Trainer."""
+"""Base class of the student's and the teacher's trainer, on top of transformers' Trainer."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from trainer.reweighting import effective_number_weights
 
 
 class BaseTrainer(Trainer):
-    """transformers' Trainer for long-tailed images: their order, class weights, a report by head, mid and tail, a
-    history file, no work that nobody asked for, and a stop where the loss is lost.
+    """transformers' Trainer for long-tailed images: sampler, class weights, a report by head, mid and tail, a history
+    file, and an error where the loss is not finite.
 
     Args:
         model: what is trained.
@@ -34,7 +34,7 @@ class BaseTrainer(Trainer):
 
     # A loss here is the mean of its batch: Trainer must divide it by the accumulation steps itself.
     loss_is_scaled_for_ga = False
-    # Of each subclass: the names of the model's outputs in the report, and what to change where the loss is lost.
+    # Of each subclass: the names of the model's outputs in the report, and what to change if the loss is not finite.
     experts: tuple[str, ...]
     not_finite_advice: str
 

@@ -1,4 +1,4 @@
-"""What rides on Trainer's events: weight averaging, the choice of a checkpoint and the history file."""
+"""Trainer callbacks: exponential moving average (EMA) of the weights, choice of a checkpoint, history file."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ class EmaCallback(TrainerCallback):
             self.ema.module.load_state_dict(load_file(file))
 
     def on_step_end(self, args, state, control, model: nn.Module = None, **kwargs):
-        """Average after each optimiser step."""
+        """Update the EMA after each optimiser step."""
         self.ema.update(model, step=state.global_step)
 
     def save(self, folder: str) -> None:
-        """Write the average into a checkpoint."""
+        """Save the EMA into a checkpoint."""
         save_file(self.ema.module.state_dict(), Path(folder, EMA_FILE))
 
 
@@ -60,7 +60,7 @@ class SelectionCallback(TrainerCallback):
         self.metric = f"eval_{metric}"
 
     def on_train_begin(self, args, state, control, **kwargs):
-        """A resumed run knows the best checkpoint by the place where the folder was; here is where it is."""
+        """Point a resumed run to the best checkpoint in its output folder, which may have been moved meanwhile."""
         if state.best_global_step:
             best = Path(args.output_dir, f"checkpoint-{state.best_global_step}")
             if not best.is_dir():

@@ -1,4 +1,4 @@
-"""Reading a student back, and knowing whether what lies there is one; which checkpoint a run can go on from."""
+"""Loading of saved students, with checks of their weights; which checkpoint a run resumes from."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def load_student_and_processor(folder: str | Path) -> tuple[DeiTLTForImageClassi
 
 
 def last_complete_checkpoint(folder: str | Path, also: tuple[str, ...] = ()) -> str | None:
-    """The newest checkpoint of a run that is whole, or None; one that is not is named on the way.
+    """The newest complete checkpoint of a run, or None; a warning names each that is incomplete.
 
     Args:
         folder: of the run.
@@ -95,7 +95,7 @@ def share_done(checkpoint: str | Path | None) -> float:
 
 
 def check_checkpoint(folder: str | Path, also: tuple[str, ...] = ()) -> None:
-    """Refuse what a run cannot go on from.
+    """Refuse a checkpoint that a run cannot resume from.
 
     Args:
         folder: of the checkpoint.

@@ -1,8 +1,8 @@
-"""What a run refuses. Each message is one line: what is wrong, where, what to do."""
+"""Exceptions of this package. Each message is one line: what is wrong, where, what to do."""
 
 
 class DeiTLTError(Exception):
-    """Base of every refusal of this package."""
+    """Base class of this package's exceptions."""
 
 
 class SettingError(DeiTLTError):

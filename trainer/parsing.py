@@ -1,4 +1,4 @@
-"""Settings from texts: the lines of recipes and the flags of commands mean the same."""
+"""Parsing of settings: the lines of recipes and the flags of commands mean the same."""
 
 from __future__ import annotations
 

@@ -169,7 +169,7 @@ class DeiTLTTrainer(BaseTrainer):
 
     @torch.no_grad()
     def _add_parts(self, loss, labels: Tensor, teacher_logits: Tensor | None, tokens: Tensor) -> None:
-        """Sum what the next log shows on the device; reading it here would make every step wait."""
+        """Sum the logged quantities on the device; reading them here would synchronise every step."""
         hard_labels = labels if labels.ndim == 1 else labels.argmax(-1)
         agreement = hard_labels if teacher_logits is None else teacher_logits.argmax(-1)
         self._parts += torch.stack(
@@ -217,7 +217,7 @@ class DeiTLTTrainer(BaseTrainer):
         return self.lr_scheduler
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        """Load the weights as Trainer does, and tell the weight average where its own lie."""
+        """Load the weights as Trainer does; the EMA is restored from the same checkpoint."""
         if self.ema_callback is not None:
             self.ema_callback.resume_from = resume_from_checkpoint
         try:
@@ -228,7 +228,7 @@ class DeiTLTTrainer(BaseTrainer):
             ) from error
 
     def _save(self, output_dir: str | None = None, state_dict=None) -> None:
-        """Save, and put the weight average into a checkpoint before Trainer calls that complete."""
+        """Save, and write the EMA into a checkpoint before Trainer writes the file that completes it."""
         super()._save(output_dir, state_dict)
         is_checkpoint = Path(output_dir or "").name.startswith(PREFIX_CHECKPOINT_DIR)
         if self.ema_callback is not None and is_checkpoint and self.args.should_save:

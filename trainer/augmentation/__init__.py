@@ -1,4 +1,4 @@
-"""What happens to images between the disk and the student."""
+"""Augmentation: training and evaluation transforms, Mixup and CutMix, repeated augmentation, order of images."""
 
 from trainer.augmentation.batch_transforms import BATCH_TRANSFORMS, augment_batch
 from trainer.augmentation.images import EvaluationImages, TrainingImages

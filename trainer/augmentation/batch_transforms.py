@@ -1,4 +1,4 @@
-"""Training transforms of whole stacks of small images at once, on the device that they live on.
+"""Training transforms of whole stacks of small images at once, on the device where they are kept.
 
 They draw as the transforms of the same names in `transforms.py` do, one image at a time, and nothing that they do asks
 the device for a value: what happens to which image is decided on the host, from draws made there.

@@ -1,4 +1,4 @@
-"""Small images that live on the device: for training, augmented there all at once for each epoch; for evaluation."""
+"""Data sets of small images kept on the device: training images, augmented there once an epoch, and test images."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class DeviceImages(TorchDataset):
         dataset: rows with an `image` and a `label` column; all are decoded, and resized to squares, at once.
         transforms: names of `BATCH_TRANSFORMS`, one for `pixel_values` and perhaps one for `second_view`.
         image_size: S, side of the images in pixels.
-        device: where they live: N * S * S * 3 bytes, and as many again for each transform.
+        device: where they are kept: N * S * S * 3 bytes, and as many again for each transform.
         seed: of all augmentation. Default 0.
 
     Raises:
@@ -82,7 +82,7 @@ class DeviceEvaluationImages(TorchDataset):
     Args:
         images: what is kept: N images of S x S pixels, 12 * N * S * S bytes.
         image_size: S.
-        device: where they live.
+        device: where they are kept.
 
     Raises:
         RunError: they take more than `LARGEST` GB.

@@ -1,4 +1,4 @@
-"""Which image comes when: one global order per epoch, the same on every rank, which Accelerate then shards."""
+"""Sampler: one global order of the images per epoch, the same on every rank, which Accelerate then shards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens to one image: the training transforms, drawn from a seed, and the evaluation transform."""
+"""Transforms of one image: the training transforms, drawn from a seed, and the evaluation transform."""
 
 from __future__ import annotations
 

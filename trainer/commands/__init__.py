@@ -1,1 +1,1 @@
-"""The commands: each reads its command line, calls the library and prints. They know nothing of one another."""
+"""The commands: each reads its command line, calls the library and prints. No command imports another."""

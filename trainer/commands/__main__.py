@@ -1,4 +1,4 @@
-"""`deit-lt COMMAND ...`: finds the command, and leaves it to read the rest."""
+"""Entry point of `deit-lt COMMAND ...`: finds the command, which reads the rest of the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How every command ends: 0 done, 1 one line that says what is wrong, 2 usage, 130 interrupted; never a traceback."""
+"""Exit codes of all commands: 0 done, 1 one line that says what is wrong, 2 usage, 130 interrupted; no tracebacks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run(command: str, words: list[str] | None = None) -> None:
         end(f"error: {error}", 1)
     except KeyboardInterrupt as stop:
         end(f"interrupted{_how_to_go_on(stop)}", 130)
-    except Exception as error:  # what nobody foresaw; the traceback is kept for whoever mends it
+    except Exception as error:  # unexpected; the traceback is kept for a bug report
         end(f"error: {_kind_and_place(error)}; {_where_the_traceback_is(error)}", 1)
 
 

@@ -1,4 +1,4 @@
-"""Where images come from: data sets with the columns image and label, long-tailed subsets, splits and checks."""
+"""Data sets with the columns image and label: loading, long-tailed subsets, splits and checks."""
 
 from .checks import check_all_images, check_dataset, check_images, check_labels
 from .columns import image_and_label, with_classes

@@ -1,4 +1,4 @@
-"""What is looked at before training starts, so that a run does not end hours later at one broken file."""
+"""Checks of the data before training, so that a run does not end hours later at one broken file."""
 
 import signal
 import threading

@@ -1,4 +1,4 @@
-"""One door for every data set: the embedded digits, a Hub id, a local folder, a tree of image files."""
+"""Loading of any data set: the embedded digits, a Hub id, a local folder, a tree of image files."""
 
 import logging
 import re

@@ -1,4 +1,4 @@
-"""How good a model is: metrics per expert and frequency group, tables and plots. Needs no torch."""
+"""Evaluation: metrics per expert and frequency group, tables and plots. Needs no torch."""
 
 from .groups import (
     PAPER_BOUNDARIES,

@@ -1,4 +1,4 @@
-"""Which classes are frequent and which are rare, by the two rules in use. Class indices are never renumbered."""
+"""Frequency groups of classes: head, mid, tail by rank; many, medium, few by count. Class indices stay as they are."""
 
 import numpy as np
 

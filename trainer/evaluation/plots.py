@@ -1,4 +1,4 @@
-"""Pictures from numbers at hand: accuracy per class against frequency, training curves, teachers' flatness."""
+"""Plots: accuracy per class against frequency, training curves, teachers' flatness."""
 
 import csv
 import itertools

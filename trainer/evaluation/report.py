@@ -1,4 +1,4 @@
-"""The numbers of one evaluation, per expert and frequency group. Plain numpy arrays in, plain Python numbers out."""
+"""Metrics of one evaluation, per expert and frequency group. Plain numpy arrays in, plain Python numbers out."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Everything that a training needs, built for two classes and no images, so that a wrong setting costs seconds."""
+"""Dry run: build all that a training needs for two classes, without images, to refuse wrong settings at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON files that a run leaves: written whole or not at all, read with a plain refusal."""
+"""JSON files of a run: written atomically, read with an error of one line."""
 
 from __future__ import annotations
 

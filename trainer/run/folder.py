@@ -1,4 +1,4 @@
-"""The folder of a run: one run works in it at a time, nothing foreign is overwritten, and it says where to go on."""
+"""Output folder of a run: lock, refusal of folders with other content, and the checkpoint to resume from."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SECONDS_BETWEEN_TRIES = 2
 
 @contextmanager
 def open_run(args: RunArguments, kind: str) -> Iterator[str | None]:
-    """Hold the output folder of a run for the length of a block.
+    """Context manager: lock the output folder of a run.
 
     An error that nobody foresaw leaves its traceback in the folder; its notes (PEP 678) say so, and
     those of a keyboard interrupt say how to go on.
@@ -68,7 +68,7 @@ def open_run(args: RunArguments, kind: str) -> Iterator[str | None]:
 
 @contextmanager
 def locked(folder: Path, wait: bool = False) -> Iterator[None]:
-    """Keep other runs out of a folder, which is made if it is missing, for the length of a block.
+    """Context manager: lock a folder, which is made if it is missing, against other runs.
 
     Args:
         folder: of a run.
@@ -105,7 +105,7 @@ def locked(folder: Path, wait: bool = False) -> Iterator[None]:
 
 
 def holds_something(folder: Path) -> bool:
-    """Whether there is more in a folder than what a start that came to nothing leaves."""
+    """Whether a folder has more in it than what a failed start leaves."""
     return folder.is_dir() and any(path.name not in IGNORED for path in folder.iterdir())
 
 

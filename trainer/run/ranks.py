@@ -1,4 +1,4 @@
-"""What one rank does for all."""
+"""Work that the first rank does for all ranks."""
 
 from __future__ import annotations
 

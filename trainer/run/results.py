@@ -1,4 +1,4 @@
-"""What a run leaves in its folder beside the model: plots, its model card, an image to try, and last its figures."""
+"""Output files of a run beside the model: plots, model card, example image, and last its metrics."""
 
 from __future__ import annotations
 

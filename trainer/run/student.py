@@ -197,7 +197,7 @@ def save_and_test(trainer: DeiTLTTrainer, test_images: TorchDataset) -> tuple[di
 
 @contextmanager
 def weights_of(model: nn.Module, state: dict[str, torch.Tensor]) -> Iterator[None]:
-    """Give a model other weights for the length of a block."""
+    """Context manager: give a model other weights, and afterwards its own again."""
     own = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     model.load_state_dict(state)
     try:

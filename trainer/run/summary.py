@@ -1,4 +1,4 @@
-"""A run in a few lines, before it trains and after."""
+"""Summary of a run for the terminal: settings before training, results after it."""
 
 from __future__ import annotations
 

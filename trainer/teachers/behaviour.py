@@ -1,4 +1,4 @@
-"""What a teacher knows of the images that it is shown, the measurement of Table 1 of DeiT-LT (arXiv 2404.02900)."""
+"""Accuracy of a teacher on the student's images, the measurement of Table 1 of DeiT-LT (arXiv 2404.02900)."""
 
 from __future__ import annotations
 

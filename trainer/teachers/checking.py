@@ -1,4 +1,4 @@
-"""Does the teacher know the classes, seen through the student's augmentation? Asked before training, not after it."""
+"""Check before training that a teacher is better than chance on the student's augmented images."""
 
 from __future__ import annotations
 

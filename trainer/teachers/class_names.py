@@ -1,4 +1,4 @@
-"""Which of a teacher's outputs is which class of the data: by name, never by guess."""
+"""Mapping of a teacher's outputs to the classes of the data, by class name."""
 
 from __future__ import annotations
 

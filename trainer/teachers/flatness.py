@@ -1,4 +1,4 @@
-"""How flat the minimum is that a teacher was trained into: its loss at weights that random noise has moved."""
+"""Flatness of a teacher's minimum: its loss under random perturbation of the weights."""
 
 from __future__ import annotations
 

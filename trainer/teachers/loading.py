@@ -1,4 +1,4 @@
-"""One way to any teacher: timm names, local timm folders, Hugging Face classifiers, folders of `train_teacher.py`."""
+"""Loading of teachers: timm names and folders, Hugging Face classifiers, folders of `deit-lt train-teacher`."""
 
 from __future__ import annotations
 

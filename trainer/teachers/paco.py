@@ -110,7 +110,7 @@ class PaCoTrainer(TeacherTrainer):
         return super().training_step(model, inputs, num_items_in_batch)
 
     def end_of_step(self) -> None:
-        """Remember the step's keys."""
+        """Put the step's keys into the queue."""
         for inputs in self.step_inputs:
             self.model.enqueue(inputs["keys"], inputs["all_labels"])
         super().end_of_step()

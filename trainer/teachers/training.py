@@ -106,7 +106,7 @@ def teacher_trainer(
 
 
 def forget_precision() -> None:
-    """Let the next trainer have its own: Accelerate keeps one precision per process, a teacher's or a student's."""
+    """Reset Accelerate's mixed precision, of which it keeps one per process, so that the next trainer sets its own."""
     AcceleratorState._reset_state()
 
 
