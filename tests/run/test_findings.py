@@ -221,7 +221,7 @@ def test_a_class_of_four_test_images_may_be_missed_by_chance(outcome):
 def test_what_helps_the_tail_depends_on_what_was_done_for_it(outcome, settings):
     counts = (500,) * 7 + (50,) * 3
     (text,) = findings(outcome(tail_mean=0, teacher=None, drw_start_epoch=None, counts=counts, cls=50, dist=50))
-    assert text.endswith("`--drw_start_epoch 540` gives rare classes more weight in the last tenth of the epochs.")
+    assert text.endswith("`--drw_start_epoch 0.9` gives rare classes more weight in the last tenth of the epochs.")
     ended = outcome(tail_mean=0, teacher=None, drw_start_epoch=0, cls=50, dist=50)
     assert "Train longer (`--num_train_epochs 1200 --drw_start_epoch 0`)." in findings(ended)[0]
     own = TeacherRecipe("teacher", DataArguments(), replace(settings[1], drw_start_epoch=None))

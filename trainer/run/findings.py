@@ -206,7 +206,7 @@ def _missed_tail(outcome: Outcome) -> str | None:
 def _for_the_tail(recipe: StudentRecipe) -> str:
     """What gives rare classes more weight: DRW, more of it, and a teacher that had it."""
     args, own = recipe.training, recipe.teacher_recipe
-    epochs, start = args.num_train_epochs, args.drw_start_epoch
+    epochs, start = args.num_train_epochs, args.drw_epoch
     if start is None:
         return _turn_on_drw(args)
     remedies = [f"train longer ({_longer(args)})"]
@@ -256,11 +256,11 @@ def _small_tail(outcome: Outcome) -> str | None:
 
 def _longer(args: DistillationArguments) -> str:
     """Twice the epochs, with the same share of DRW."""
-    drw = "" if args.drw_start_epoch is None else f" --drw_start_epoch {2 * args.drw_start_epoch}"
+    start = args.drw_start_epoch
+    drw = f" --drw_start_epoch {2 * start}" if start is not None and start >= 1 else ""  # below 1 it is a share
     return f"`--num_train_epochs {2 * args.num_train_epochs:g}{drw}`"
 
 
 def _turn_on_drw(args: DistillationArguments) -> str:
     """The last tenth, as the recipes that come with the package."""
-    start = int(0.9 * args.num_train_epochs)
-    return f"`--drw_start_epoch {start}` gives rare classes more weight in the last tenth of the epochs."
+    return "`--drw_start_epoch 0.9` gives rare classes more weight in the last tenth of the epochs."
