@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import platform
 from dataclasses import dataclass
 
-import torch
 from transformers import TrainingArguments
 
 from trainer.augmentation import TRAIN_TRANSFORMS
+from trainer.devices import device_in_words
 from trainer.settings import check_ranges, setting
 
 
@@ -124,6 +123,4 @@ class RunArguments(TrainingArguments):
     @property
     def device_in_words(self) -> str:
         """The hardware that a figure is measured on."""
-        if self.device.type == "cuda":
-            return f"{self.world_size} x {torch.cuda.get_device_name(self.device)}"
-        return f"{self.device.type}, {platform.machine()}, {torch.get_num_threads()} threads"
+        return device_in_words(self.device, self.world_size)
