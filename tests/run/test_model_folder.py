@@ -88,11 +88,14 @@ def test_evaluate_repeats_a_teachers_own_test(teacher, images, tmp_path, capsys)
 
 def test_a_pipeline_scores_as_the_teachers_test(teacher, images):
     """Pixels as its own test prepared them, weights from the file, the data's names, and softmax."""
-    scores = pipeline("image-classification", model=str(teacher))(example(images))
+    pipe = pipeline("image-classification", model=str(teacher))
+    scores = pipe(example(images))
     settings = json.loads((teacher / "settings.json").read_text())["settings"]
-    pixels = image_processor(settings["image_size"], settings["crop_ratio"])(example(images), return_tensors="pt")
+    own = image_processor(settings["image_size"], settings["crop_ratio"])
+    pixels = own(example(images), return_tensors="pt")["pixel_values"]
+    assert torch.equal(pipe.image_processor(example(images), return_tensors="pt")["pixel_values"], pixels)
     with torch.no_grad():
-        logits = timm.create_model(f"local-dir:{teacher}", pretrained=True).eval()(pixels["pixel_values"])
+        logits = timm.create_model(f"local-dir:{teacher}", pretrained=True).eval()(pixels)
     expected = dict(zip(NAMES, logits[0].softmax(0).tolist(), strict=True))
     assert {row["label"]: row["score"] for row in scores} == pytest.approx(expected, abs=1e-6)
     assert dict(classify(open_model(teacher), example(images))) == pytest.approx(expected, abs=1e-6)
