@@ -96,10 +96,10 @@ def arguments(folder, **overrides):
     return DistillationArguments(output_dir=str(folder), **{**settings, **overrides})
 
 
-def image_tree(folder, counts=(12, 8, 6), test=3):
+def image_tree(folder, counts=(12, 8, 6), test=3, size=8):
     """PNG files in train/<class> and test/<class>."""
     for split, per_class in (("train", counts), ("test", (test,) * len(counts))):
-        rows = picture_dataset(per_class)
+        rows = picture_dataset(per_class, size)
         for index, row in enumerate(rows):
             path = folder / split / rows.features["label"].names[row["label"]] / f"{index}.png"
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import SCRIPTS, image_tree, write_recipe
+from helpers import SCRIPTS, image_tree, tiny_student, write_recipe
+
+from trainer.augmentation import image_processor
+from trainer.commands import evaluate
 
 TESTS = Path(__file__).parent
 # `--cpu --num_processes 2` would silently start one process (accelerate issue 2741); this is how two start on a CPU.
@@ -69,6 +72,32 @@ def test_predictions_are_the_same_row_for_row(one_and_two):
             assert rank["reports"]["last"][expert]["accuracy"] == pytest.approx(
                 one["reports"]["last"][expert]["accuracy"]
             )
+
+
+def test_predict_is_the_same_row_for_row(one_and_two):
+    one, two = one_and_two
+    np.testing.assert_allclose(one["predicted"]["mean"], one["logits"], atol=1e-6)
+    for rank in two:
+        assert rank["predicted_labels"] == one["labels"]
+        for expert in ("mean", "cls", "dist"):
+            np.testing.assert_allclose(rank["predicted"][expert], one["predicted"][expert], atol=1e-3)
+
+
+def test_evaluate_on_two_ranks_gives_the_figures_of_one(tmp_path):
+    """15 test images do not divide by 2 ranks x 4."""
+    images, model = image_tree(tmp_path / "images", test=5), tmp_path / "model"
+    tiny_student(id2label={c: f"level{c}" for c in range(3)}, initializer_range=0.5).save_pretrained(model)
+    image_processor(8, 1.0).save_pretrained(model)
+    words = [model, images, "--use_cpu", "--batch_size=4"]
+    done = launch(*TWO_RANKS, SCRIPTS / "evaluate_model.py", *words, "--output=two.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("DIST") == 1  # one rank prints
+    evaluate.main([*map(str, words), f"--output={tmp_path / 'one.json'}"])
+    one, two = (json.loads((tmp_path / name).read_text()) for name in ("one.json", "two.json"))
+    assert len({rows["ece"] for rows in (one[expert] for expert in ("mean", "cls", "dist"))}) == 3
+    for expert in ("mean", "cls", "dist"):
+        assert two[expert] == pytest.approx(one[expert], abs=1e-3)
+    assert two["images"] == 15
 
 
 def test_the_command_runs_on_two_ranks(tmp_path):

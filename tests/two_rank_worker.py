@@ -8,6 +8,7 @@ import torch
 from helpers import arguments, picture_dataset, teacher, tiny_student, training_images
 
 from trainer.augmentation import EvaluationImages, image_processor
+from trainer.predicting import predict
 from trainer.run.student import save_and_test
 from trainer.trainer import DeiTLTTrainer
 
@@ -39,6 +40,7 @@ def main(folder: str, batch_size: str) -> None:
     test = EvaluationImages(picture_dataset((13, 9, 7)), image_processor(8, 1.0))
     prediction = trainer.predict(test)
     reports, _ = save_and_test(trainer, test)
+    logits, labels = predict(trainer.model, test, batch_size=8, use_cpu=True)
     result = {
         "world_size": args.world_size,
         "learning_rate": args.peak_learning_rate,
@@ -50,6 +52,8 @@ def main(folder: str, batch_size: str) -> None:
         "labels": prediction.label_ids.tolist(),
         "logits": prediction.predictions[0].tolist(),
         "reports": reports,
+        "predicted": {expert: rows.tolist() for expert, rows in logits.items()},
+        "predicted_labels": labels.tolist(),
     }
     Path(folder, f"rank{args.process_index}.json").write_text(json.dumps(result))
 

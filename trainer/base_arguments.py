@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-import platform
 from dataclasses import dataclass
 
-import torch
 from transformers import TrainingArguments
 
 from trainer.augmentation import TRAIN_TRANSFORMS
-from trainer.machine import bf16_is_fast, default_workers
+from trainer.machine import PRECISIONS, bf16_is_fast, default_workers, device_in_words
 from trainer.settings import check_ranges, setting
-
-PRECISIONS = {"auto": None, "float32": "no", "bf16": "bf16", "fp16": "fp16"}  # in Accelerate's words
 
 
 @dataclass
@@ -55,7 +51,7 @@ class RunArguments(TrainingArguments):
     precision: str = setting(
         "auto",
         "Arithmetic of the networks. auto: bf16 where the GPU has it in hardware, else float32; of a teacher float32.",
-        choices=list(PRECISIONS),
+        choices=["auto", *PRECISIONS],
     )
     bf16: bool | None = setting(None, "transformers' spelling of precision bf16; false: float32.")
     fp16: bool | None = setting(None, "transformers' spelling of precision fp16; false: float32.")
@@ -94,7 +90,7 @@ class RunArguments(TrainingArguments):
         if open_workers:
             self.dataloader_num_workers = self.default_workers
         self._set_loader_switches()
-        self.mixed_precision = PRECISIONS[self.asked_precision] or self.automatic_precision
+        self.mixed_precision = PRECISIONS.get(self.asked_precision) or self.automatic_precision
 
     def _check_drw(self) -> None:
         start = self.drw_start_epoch
@@ -189,6 +185,4 @@ class RunArguments(TrainingArguments):
     def device_in_words(self) -> str:
         """The hardware that a figure is measured on, and the precision."""
         precision = "float32" if self.mixed_precision == "no" else self.mixed_precision
-        if self.device.type == "cuda":
-            return f"{self.world_size} x {torch.cuda.get_device_name(self.device)}, {precision}"
-        return f"{self.device.type}, {platform.machine()}, {torch.get_num_threads()} threads, {precision}"
+        return device_in_words(self.device, self.world_size, precision)

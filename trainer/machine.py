@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
+PRECISIONS = {"float32": "no", "bf16": "bf16", "fp16": "fp16"}  # and Accelerate's names of them
 MOST_WORKERS = 16  # of one GPU; more of them wait for the disk
 
 
@@ -20,12 +22,26 @@ def cores_per_rank() -> int:
 def default_workers(device: torch.device) -> int:
     """Processes that transform images: on a CPU one, since the network needs the cores; else all cores but one."""
     spare = cores_per_rank() - 1
-    return min(spare, 1 if device.type == "cpu" else MOST_WORKERS)
+    return min(spare, 1 if device.type == "cpu" else PRECISIONS = {"float32": "no", "bf16": "bf16", "fp16": "fp16"}  # and Accelerate's names of them
+MOST_WORKERS)
 
 
 def bf16_is_fast(device: torch.device) -> bool:
     """Whether a device multiplies bfloat16 in hardware of its own (NVIDIA's from Ampere on)."""
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def device_in_words(device: torch.device, ranks: int, precision: str) -> str:
+    """The hardware that a figure is measured on, and the precision.
+
+    Args:
+        device: of one rank.
+        ranks: how many there are.
+        precision: "float32", "bf16" or "fp16".
+    """
+    if device.type == "cuda":
+        return f"{ranks} x {torch.cuda.get_device_name(device)}, {precision}"
+    return f"{device.type}, {platform.machine()}, {torch.get_num_threads()} threads, {precision}"
 
 
 @contextmanager

@@ -1,19 +1,51 @@
-"""One image through a model folder, and folders that are none."""
+"""Images through a model folder, and folders that are none."""
 
 import shutil
 
 import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from transformers import pipeline
 
 from trainer.commands import classify, evaluate
-from trainer.errors import CheckpointError, DataError
+from trainer.errors import CheckpointError, DataError, SettingError
 
 
-def test_classify_prints_the_classes(finished, capsys):
-    classify.main([str(finished[0] / "out"), str(finished[0] / "out" / "example.png")])
-    printed = capsys.readouterr().out
-    assert {line.split()[-1] for line in printed.splitlines()} == {"level0", "level1", "level2"}
+def test_classify_prints_what_a_pipeline_scores(finished, capsys):
+    folder, image = finished[0] / "out", finished[0] / "out" / "example.png"
+    classify.main([str(folder), str(image)])
+    scores = pipeline("image-classification", model=str(folder))(str(image))
+    assert {row["label"] for row in scores} == {"level0", "level1", "level2"}
+    assert capsys.readouterr().out.splitlines() == [f"{row['score']:7.1%}  {row['label']}" for row in scores]
+
+
+def test_several_images_are_named_and_top_cuts_the_list(finished, capsys):
+    model, images = finished[0] / "out", sorted(map(str, (finished[0] / "images" / "test" / "level0").iterdir()))
+    classify.main([str(model), *images, "--top=2"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[::3] == images
+    classify.main([str(model), images[1], "--top=2"])
+    assert capsys.readouterr().out.splitlines() == lines[4:6]
+
+
+def test_a_runs_teacher_classifies_too(finished, capsys):
+    (teacher,) = (finished[0] / "teachers").iterdir()
+    classify.main([str(teacher), str(finished[0] / "out" / "example.png")])
+    assert {line.split()[-1] for line in capsys.readouterr().out.splitlines()} == {"level0", "level1", "level2"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["MODEL"], "required: IMAGE"),
+        (["MODEL", "a.png", "--topp=3"], "unknown argument --topp=3; did you mean --top?"),
+        (["MODEL", "a.png", "--top=0"], "top must lie in"),
+    ],
+)
+def test_usage(words, message):
+    with pytest.raises(SettingError) as refusal:
+        classify.main(words)
+    assert message in str(refusal.value)
 
 
 def test_classify_says_what_is_missing(finished, tmp_path):

@@ -13,11 +13,50 @@ from trainer.errors import CheckpointError, DataError
 
 def test_evaluate_repeats_the_runs_figures(finished, monkeypatch, capsys):
     monkeypatch.chdir(finished[0])
+    before = {path: path.stat().st_mtime_ns for path in Path("out").rglob("*")}
     evaluate.main(["out", "images", "--output", "report.json", "--use_cpu"])
+    assert {path: path.stat().st_mtime_ns for path in Path("out").rglob("*")} == before
     report, metrics = (json.loads(Path(name).read_text()) for name in ("report.json", "out/metrics.json"))
     for expert in ("mean", "cls", "dist"):  # another batch size rounds the last digit of the logits differently
         assert report[expert] == pytest.approx(metrics["last"][expert], abs=1e-3)
     assert "CLS" in capsys.readouterr().out
+
+
+def test_a_runs_teacher_is_tested_too(finished, monkeypatch, capsys):
+    monkeypatch.chdir(finished[0])
+    (teacher,) = Path("teachers").iterdir()
+    evaluate.main([str(teacher), "images", "--use-cpu", "--output=teacher.json"])
+    figures = json.loads(Path("out/metrics.json").read_text())["teacher"]
+    assert json.loads(Path("teacher.json").read_text())["teacher"] == pytest.approx(figures, abs=1e-3)
+    assert capsys.readouterr().out.splitlines()[1].startswith("teacher")
+
+
+def test_another_precision_is_another_rounding(finished, monkeypatch):
+    monkeypatch.chdir(finished[0])
+    evaluate.main(["out", "images", "--use_cpu", "--precision=bf16", "--output=bf16.json"])
+    report, metrics = (json.loads(Path(name).read_text()) for name in ("bf16.json", "out/metrics.json"))
+    assert report["precision"] == "bf16"
+    assert 0 < abs(report["mean"]["ece"] - metrics["last"]["mean"]["ece"]) < 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["MODEL"], "required: DATA"),
+        (["MODEL", "digits", "--batchsize=3"], "unknown argument --batchsize=3; did you mean --batch_size?"),
+        (["MODEL", "digits", "--bf16"], "unknown argument --bf16"),
+        (["MODEL", "digits", "--precision=half"], "precision must be one of float32, bf16, fp16, got half"),
+        (["MODEL", "digits", "--batch_size=0"], "batch_size must lie in"),
+        (["MODEL", "digits", "--test_fraction=1"], "test_fraction must lie in"),
+        (["MODEL", "digits", "--output=no/where.json"], "output: there is no folder no"),
+        (["MODEL", "digits", "--output=/"], "output: / is a folder; name a file in it"),
+    ],
+)
+def test_usage_exits_with_2(refused, words, message):
+    code, told = refused("evaluate", *words)
+    assert code == 2
+    assert message in told
+    assert len(told.splitlines()) == 1
 
 
 def test_evaluate_refuses_other_classes(finished, tmp_path):

@@ -17,7 +17,7 @@ RECIPE = "digits_lt"
 
 @pytest.fixture(scope="module")
 def teachers(tmp_path_factory):
-    """Two untrained networks in folders of timm's; one has what train_teacher.py adds."""
+    """Two untrained networks in folders of timm's; one has what `deit-lt train-teacher` adds."""
     folder = tmp_path_factory.mktemp("teachers")
     for seed, name in enumerate(("plain", "flat")):
         torch.manual_seed(seed)

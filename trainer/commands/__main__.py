@@ -11,7 +11,7 @@ COMMANDS = {
     "finetune": "train a student, and its teacher if asked: from images to a report and a model folder",
     "train-teacher": "train a teacher alone",
     "evaluate": "the report of a model folder, a student's or a teacher's, on a test split",
-    "classify": "the likeliest classes of an image",
+    "classify": "the likeliest classes of images",
     "evaluate-teacher": "what a student's teacher knows of the images that it will be shown",
     "flatness": "how far the loss of teachers rises where their weights are perturbed",
     "compare": "a student with and without its teacher and DRW, over seeds",

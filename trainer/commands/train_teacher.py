@@ -19,7 +19,8 @@ def main(words: list[str]) -> None:
     if recipe.training.should_log:
         folder = recipe.training.output_dir
         print(format_report(rows(metrics), metrics["groups"]))
-        print(f"The teacher is in {folder}. A student takes it with --teacher {folder}")
+        print(f"The teacher is in {folder}. A student takes it with --teacher {folder}; images are classified with")
+        print(f"  deit-lt classify {folder} IMAGE")
 
 
 def rows(metrics: dict) -> dict[str, dict]:

@@ -212,6 +212,7 @@ def train_in_folder(args: TeacherArguments, data: RunData, checkpoint: str | Non
         "batch_size": args.global_batch_size,
         "class_counts": data.counts,
         "groups": data.groups,
+        "group_boundaries": data.settings.group_boundaries,
         "wall_seconds": round(trained.seconds, 1),
         "images_per_second": round(trained.images_per_second, 1),
         "data": deciding_settings(data.settings),

@@ -106,8 +106,8 @@ def open_classifier(name_or_path: str) -> Classifier:
     """Find a trained classifier.
 
     Args:
-        name_or_path: a folder written by `train_teacher.py` or by timm, a folder or Hub id of a Hugging Face image
-            classifier, or a timm model name ("resnet50.a1_in1k", "hf-hub:timm/...").
+        name_or_path: a folder written by `deit-lt train-teacher` or by timm, a folder or Hub id of a Hugging Face
+            image classifier, or a timm model name ("resnet50.a1_in1k", "hf-hub:timm/...").
 
     Raises:
         TeacherError: nothing loadable is there.
@@ -124,7 +124,7 @@ def open_classifier(name_or_path: str) -> Classifier:
         return _open_transformers(name_or_path)
     # Whatever lies there may be broken in any way; each library has errors of its own for it.
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise TeacherError(
             f"teacher {name_or_path}: cannot be loaded ({reason}); give a folder or a model name"
         ) from error
@@ -177,7 +177,9 @@ def _open_timm(name: str, timm_name: str) -> Classifier:
 
 
 def _open_transformers(name: str) -> Classifier:
-    model = AutoModelForImageClassification.from_pretrained(name)
+    model, info = AutoModelForImageClassification.from_pretrained(name, output_loading_info=True)
+    if info["missing_keys"]:  # which would stay random
+        raise ValueError(f"it lacks the weights {min(info['missing_keys'])} and perhaps more")
     processor = AutoImageProcessor.from_pretrained(name)
     size = getattr(processor, "crop_size", None) or processor.size
     side = size.get("height") or size.get("shortest_edge")

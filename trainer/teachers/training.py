@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,8 +56,8 @@ def train_teacher(
 ) -> TrainedTeacher:
     """Train a teacher, save it in its folder and test it.
 
-    The folder holds config.json and model.safetensors as `timm.create_model("local-dir:...")` reads them. Of PaCo's
-    networks only the classifier is saved.
+    The folder opens by `timm.create_model("local-dir:...", pretrained=True)` and, with this package imported, by
+    `pipeline("image-classification")` of transformers. Of PaCo's networks only the classifier is saved.
 
     Args:
         args: all settings; the folder is `args.output_dir`.
@@ -159,12 +160,20 @@ def best_epoch(log_history: list[dict]) -> dict | None:
 
 
 def _save(folder: Path, model: nn.Module, args: TeacherArguments, names: list[str]) -> None:
-    """The model as timm reads it; the trainer's own stays where and as it is."""
+    """The model as timm and transformers read it; the trainer's own stays where and as it is."""
+    processor = image_processor(args.image_size, args.crop_ratio)
+    processor.save_pretrained(folder)
     save_for_hf(
         copy.deepcopy(model).cpu().to(memory_format=torch.contiguous_format),
         str(folder),
-        model_config={"label_names": names},
+        # Without its name transformers would prepare images by timm's transform, which resizes by other arithmetic.
+        model_config={"label_names": names, "image_processor_type": type(processor).__name__},
         model_args={"backbone": args.architecture} if args.loss == "ldam" else {},
         safe_serialization=True,
         data_config={"input_size": (3, args.image_size, args.image_size), "crop_pct": args.crop_ratio},
     )
+    # timm writes the number of classes twice, and transformers would give both to the model.
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    del config["model_args"]["num_classes"]
+    path.write_text(json.dumps(config, indent=2) + "\n")
