@@ -22,8 +22,7 @@ def cores_per_rank() -> int:
 def default_workers(device: torch.device) -> int:
     """Processes that transform images: on a CPU one, since the network needs the cores; else all cores but one."""
     spare = cores_per_rank() - 1
-    return min(spare, 1 if device.type == "cpu" else PRECISIONS = {"float32": "no", "bf16": "bf16", "fp16": "fp16"}  # and Accelerate's names of them
-MOST_WORKERS)
+    return min(spare, 1 if device.type == "cpu" else MOST_WORKERS)
 
 
 def bf16_is_fast(device: torch.device) -> bool:
