@@ -2,5 +2,15 @@
 
 import os
 
+import pytest
+
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_workers():
+    """A worker takes longer to start than a tiny training; tests that want some ask for them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trainer.base_arguments.default_workers", lambda device: 0)
+        yield

@@ -223,7 +223,7 @@ def test_what_helps_the_tail_depends_on_what_was_done_for_it(outcome, settings):
     (text,) = findings(outcome(tail_mean=0, teacher=None, drw_start_epoch=None, counts=counts, cls=50, dist=50))
     assert text.endswith("`--drw_start_epoch 0.9` gives rare classes more weight in the last tenth of the epochs.")
     ended = outcome(tail_mean=0, teacher=None, drw_start_epoch=0, cls=50, dist=50)
-    assert "Train longer (`--num_train_epochs 1200 --drw_start_epoch 0`)." in findings(ended)[0]
+    assert "Train longer (`--num_train_epochs 1200`)." in findings(ended)[0]
     own = TeacherRecipe("teacher", DataArguments(), replace(settings[1], drw_start_epoch=None))
     ended = replace(ended, recipe=replace(ended.recipe, teacher_recipe=own))
     assert "or give the teacher DRW (`drw_start_epoch` in a copy of its recipe)." in findings(ended)[0]

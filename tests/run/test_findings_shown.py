@@ -31,7 +31,7 @@ def run(tmp_path_factory):
     """A real run, of a tiny student with nine test images."""
     folder = tmp_path_factory.mktemp("findings")
     recipe = write_recipe(folder, dataset=str(image_tree(folder / "images")), output_dir=str(folder / "out"))
-    return run_student(student_recipe(recipe, {"save_strategy": "no"}), say=lambda line: None)
+    return run_student(student_recipe(recipe, {"save_strategy": "no"}))
 
 
 def test_a_run_says_what_it_found_wherever_it_is_read(run):
