@@ -4,9 +4,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 # The lower bounds of setup.cfg, where .venv has the newest versions that were tested.
 OLDEST := .venv-oldest
-# One thread computes and one worker augments: more of either would fight over two cores.
-LAUNCH := $(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no \
-	--num_cpu_threads_per_process 1
 RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 # Nothing is fetched by a test or the demo: the digits come inside scikit-learn.
 export HF_HUB_OFFLINE := 1
@@ -26,7 +23,7 @@ $(OLDEST)/.complete: .ci/oldest.txt
 	touch $@
 
 demo: $(VENV)/.complete ## the whole method on long-tailed digits, on a CPU, in minutes
-	$(LAUNCH) scripts/finetune.py digits_lt --output_dir $(RUN)
+	$(BIN)/deit-lt finetune digits_lt --output_dir $(RUN)
 	$(BIN)/deit-lt classify $(RUN) $(RUN)/example.png
 
 test: $(VENV)/.complete ## the tests

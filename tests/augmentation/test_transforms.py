@@ -110,7 +110,7 @@ def step_names(name, size):
 
 
 def test_the_teachers_transforms_in_their_order():
-    end = ["ToTensor", "Normalize"]
+    end = ["_NormalizedTensor"]
     crop_flip = ["Resize", "RandomCrop", "RandomHorizontalFlip"]
     resized_crop = ["RandomResizedCrop", "RandomHorizontalFlip", "ColorJitter"]
     assert step_names("crop_flip", 32) == [*crop_flip, *end]
@@ -119,6 +119,14 @@ def test_the_teachers_transforms_in_their_order():
     assert step_names("autoaugment", 32) == [*crop_flip, "AutoAugment", "ToTensor", "_Cutout", "Normalize"]
     views = ["RandomResizedCrop", "RandomHorizontalFlip", "RandomApply", "RandomGrayscale", "RandomApply"]
     assert step_names("simclr", 32) == [*views, *end]
+
+
+def test_the_tensor_is_that_of_torchvisions_two_steps():
+    two = transforms.Compose(
+        [transforms.ToTensor(), transforms.Normalize(IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)]
+    )
+    last = train_transform("affine", 16).transforms[-1]
+    assert torch.equal(last(picture()), two(picture()))
 
 
 def test_settings_of_randaugment_and_the_crops():

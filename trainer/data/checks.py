@@ -1,19 +1,16 @@
 """Checks of the data before training, so that a run does not end hours later at one broken file."""
 
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import active_children, get_context
-
 import numpy as np
 from datasets import ClassLabel, Dataset, DatasetDict, Image
 from PIL import UnidentifiedImageError
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
 
 from ..errors import DataError
+from ..machine import cores_per_rank
 from .labels import class_names, label_values
 
-BATCH = 256  # rows held in memory at a time
+BATCH = 256  # rows held in memory at a time, by each worker
 
 
 def check_images(dataset: Dataset, image_column: str = "image", num_workers: int = 1, split: str = "train") -> None:
@@ -24,7 +21,7 @@ def check_images(dataset: Dataset, image_column: str = "image", num_workers: int
     Args:
         dataset: a `datasets.Dataset` with an Image column.
         image_column: the Image column.
-        num_workers: processes that decode, default 1, this one. More pay off from some ten thousand large pictures on.
+        num_workers: processes that decode, at most one a core; default 1, this one.
         split: the split's name, for messages.
 
     Raises:
@@ -32,22 +29,15 @@ def check_images(dataset: Dataset, image_column: str = "image", num_workers: int
     """
     if not isinstance(dataset.features.get(image_column), Image):
         raise DataError(f"{split}: '{image_column}' is no image column; columns: {', '.join(dataset.column_names)}")
-    dataset = dataset.select_columns([image_column])
-    num_workers = min(num_workers, len(dataset))
-    if num_workers <= 1:
-        parts, problems = [dataset], [_first_problem(dataset)]
-    else:
-        # Processes, since Pillow decodes under the interpreter lock; spawned, since forking beside CUDA is unsafe.
-        parts = [dataset.shard(num_workers, i, contiguous=True) for i in range(num_workers)]
-        with ProcessPoolExecutor(num_workers, mp_context=get_context("spawn")) as pool:
-            problems = _interruptible(lambda: pool.map(_first_problem, parts))
-    start = 0
-    for part, problem in zip(parts, problems, strict=True):
+    rows = _Checked(dataset.select_columns([image_column]))
+    num_workers = min(num_workers, cores_per_rank(), len(rows))
+    # Workers, since Pillow decodes under the interpreter lock; none for what one process does as soon as they start.
+    blocks = DataLoader(rows, batch_size=None, num_workers=num_workers if num_workers > 1 else 0)
+    for block, problem in enumerate(blocks):
         if problem is not None:
             row, path, what = problem
-            where = f"row {start + row} ({path})" if path else f"row {start + row}"
+            where = f"row {block * BATCH + row} ({path})" if path else f"row {block * BATCH + row}"
             raise DataError(f"{split}, {where}: {what}; replace the image or remove the row")
-        start += len(part)
 
 
 def check_labels(
@@ -125,38 +115,29 @@ def check_all_images(splits: DatasetDict, num_workers: int = 1) -> None:
         check_images(dataset, num_workers=num_workers, split=split)
 
 
-def _first_problem(dataset: Dataset) -> tuple[int, str | None, str] | None:
-    """(row, path, what is wrong) of the first image of the only column that cannot be decoded."""
-    (column, feature), *_ = dataset.features.items()
-    decoder = Image(mode=feature.mode)
-    row = 0
-    for table in dataset.with_format("arrow").iter(batch_size=BATCH):
-        for value in table[column].to_pylist():
+class _Checked(TorchDataset):
+    """Blocks of rows; asked for one, it says what is wrong with its first image that cannot be decoded."""
+
+    def __init__(self, dataset: Dataset):
+        (self.column, feature), *_ = dataset.features.items()
+        self.dataset, self.decoder = dataset.with_format("arrow"), Image(mode=feature.mode)
+
+    def __len__(self) -> int:
+        return -(-len(self.dataset) // BATCH)
+
+    def __getitem__(self, block: int) -> tuple[int, str | None, str] | None:
+        """(row in the block, path, what is wrong), or None."""
+        if block >= len(self):
+            raise IndexError(block)
+        table = self.dataset[block * BATCH : (block + 1) * BATCH]
+        for row, value in enumerate(table[self.column].to_pylist()):
             if value is None or (value["bytes"] is None and value["path"] is None):
                 return row, None, "the image is missing"
             try:
-                decoder.decode_example(value)
+                self.decoder.decode_example(value)
             except Exception as error:  # decoders raise anything, from SyntaxError to struct.error, on broken bytes
                 return row, value["path"], _reason(error)
-            row += 1
-    return None
-
-
-def _interruptible(start: Callable[[], Iterator]) -> list:
-    """The results of processes that `start` starts; Ctrl-C ends them without a word of theirs."""
-    main = threading.current_thread() is threading.main_thread()  # no other may set handlers
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if main else None  # which new processes inherit
-    try:
-        results = start()
-    finally:
-        if main:
-            signal.signal(signal.SIGINT, before)
-    try:
-        return list(results)
-    except KeyboardInterrupt:
-        for process in active_children():
-            process.terminate()
-        raise
+        return None
 
 
 def _reason(error: Exception) -> str:
