@@ -20,9 +20,13 @@ def cores_per_rank() -> int:
 
 
 def default_workers(device: torch.device) -> int:
-    """Processes that transform images: on a CPU one, since the network needs the cores; else all cores but one."""
-    spare = cores_per_rank() - 1
-    return min(spare, 1 if device.type == "cpu" else MOST_WORKERS)
+    """Processes that transform images.
+
+    Beside a GPU all cores but one. On a CPU the network needs the cores: one process of four or more, and of fewer
+    none, which trains a small student on two cores 1.2 to 1.5 times as fast as a worker beside one thread.
+    """
+    cores = cores_per_rank()
+    return int(cores >= 4) if device.type == "cpu" else min(cores - 1, MOST_WORKERS)
 
 
 def bf16_is_fast(device: torch.device) -> bool:

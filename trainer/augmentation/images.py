@@ -13,6 +13,8 @@ from transformers import BaseImageProcessor
 from trainer.augmentation.sampler import ImageKey
 from trainer.augmentation.transforms import reseed, seeded
 
+KEPT_BYTES = 128 * 2**20  # decoded images of a process
+
 
 class TrainingImages(TorchDataset):
     """Augmented training images, each a function of (seed, epoch, position in the epoch) alone.
@@ -39,6 +41,7 @@ class TrainingImages(TorchDataset):
         if second_transform is not None:
             self.views["second_view"] = second_transform
         self.seed = seed
+        self._decoded: dict[int, tuple[Image.Image, int]] | None = None  # by row, of this process
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -46,13 +49,27 @@ class TrainingImages(TorchDataset):
     def __getitem__(self, key: ImageKey) -> dict[str, Any]:
         return self.__getitems__([key])[0]
 
+    def _read(self, rows: list[int]) -> list[tuple[Image.Image, int]]:
+        """RGB images and labels; those of a small data set stay decoded, as decoding takes half of their time."""
+        if self._decoded is None:
+            width, height = self.dataset[0]["image"].size
+            self._keeps = 4 * width * height * len(self.dataset) <= KEPT_BYTES
+            self._decoded = {}
+        missing = [row for row in dict.fromkeys(rows) if row not in self._decoded]
+        found = {}
+        if missing:
+            table = self.dataset[missing]
+            pairs = zip(table["image"], table["label"], strict=True)
+            found = {row: (image.convert("RGB"), label) for row, (image, label) in zip(missing, pairs, strict=True)}
+        if self._keeps:
+            self._decoded |= found
+        return [found.get(row) or self._decoded[row] for row in rows]
+
     def __getitems__(self, keys: Sequence[ImageKey]) -> list[dict[str, Any]]:
-        rows = self.dataset[[key.row for key in keys]]
         examples = []
         with seeded(self.seed):
-            for key, image, label in zip(keys, rows["image"], rows["label"], strict=True):
+            for key, (image, label) in zip(keys, self._read([key.row for key in keys]), strict=True):
                 reseed(self.seed, key.epoch, key.position)
-                image = image.convert("RGB")
                 examples.append({view: transform(image) for view, transform in self.views.items()} | {"labels": label})
         return examples
 
