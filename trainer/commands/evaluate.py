@@ -24,6 +24,7 @@ from trainer.predicting import predict
 from trainer.run.files import write_json
 from trainer.run.model_folder import ModelFolder, open_model
 from trainer.settings import check_ranges, setting
+from trainer.terminal import columns
 
 WORDS = {
     "MODEL": "folder of deit-lt finetune or deit-lt train-teacher",
@@ -72,7 +73,7 @@ def main(words: list[str]) -> None:
     report, state = expert_report(logits, labels, counts, boundaries), PartialState()
     if not state.is_main_process:
         return
-    print(format_report(report, rule))
+    print(format_report(report, rule, columns()))
     if flags.output:
         facts = {"model": folder, "data": data, "images": len(test), "groups": rule}
         device = device_in_words(state.device, state.num_processes, flags.precision)

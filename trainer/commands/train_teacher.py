@@ -7,6 +7,7 @@ from trainer.commands.parser import CommandParser
 from trainer.evaluation import format_report
 from trainer.run import run_teacher, teacher_recipe
 from trainer.teachers.arguments import TeacherArguments
+from trainer.terminal import columns
 
 WORDS = {"RECIPE": "stem of a teacher's recipe that `deit-lt recipes` lists, or a YAML file"}
 
@@ -18,7 +19,7 @@ def main(words: list[str]) -> None:
     metrics = run_teacher(recipe)
     if recipe.training.should_log:
         folder = recipe.training.output_dir
-        print(format_report(rows(metrics), metrics["groups"]))
+        print(format_report(rows(metrics), metrics["groups"], columns()))
         print(f"The teacher is in {folder}. A student takes it with --teacher {folder}; images are classified with")
         print(f"  deit-lt classify {folder} IMAGE")
 

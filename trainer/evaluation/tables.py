@@ -1,5 +1,7 @@
 """A report as text: an aligned table for the terminal, a Markdown table for model cards."""
 
+import textwrap
+
 from .groups import THRESHOLD_RULE
 from .report import UNTESTED
 
@@ -7,24 +9,32 @@ _HEADINGS = {"balanced_accuracy": "balanced", "macro_f1": "macro F1", "g_mean": 
 _EXPERTS = {"cls": "CLS", "dist": "DIST"}
 
 
-def format_report(report, rule=None):
+def format_report(report, rule=None, width=None):
     """Lay a report out as an aligned table of plain text, one row per expert, in percent.
 
     Args:
         report: what `expert_report` returns.
         rule: the line that names the grouping rules, from `group_rule(counts, boundaries)`. Default None: a line that
             leaves open where head, mid and tail are cut, since a report does not say.
+        width: columns of the terminal; the last metrics are left out where they do not fit, and the captions wrapped.
+            Default None: all of both.
 
     Returns:
         str of several lines without a trailing newline; "-" stands for a group without test images.
     """
     rows = _rows(report)
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    captions = _captions(report, rule)
+    if width is not None:
+        while sum(widths) + 2 * (len(widths) - 1) >= width and len(widths) > 2:
+            del widths[-1]
+        rows = [row[: len(widths)] for row in rows]
+        captions = [textwrap.fill(caption, width - 1) for caption in captions]
     lines = [
         "  ".join([row[0].ljust(widths[0])] + [c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)])
         for row in rows
     ]
-    return "\n".join([*lines, *_captions(report, rule)])
+    return "\n".join([*lines, *captions])
 
 
 def markdown_table(report, rule=None):

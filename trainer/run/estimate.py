@@ -18,7 +18,7 @@ from trainer.checkpoints import share_done
 from trainer.errors import RunError
 from trainer.run.data import RunData
 from trainer.run.dry_run import refused_as
-from trainer.run.progress import CHECK, STUDENT, TEACHER, TESTS, in_words
+from trainer.run.progress import CHECK, STUDENT, TEACHER, TESTS
 from trainer.run.recipes import StudentRecipe
 from trainer.run.teacher import TeacherPlan, finished_teacher, of_all_ranks
 from trainer.students import build_student
@@ -27,6 +27,7 @@ from trainer.teachers.arguments import TeacherArguments
 from trainer.teachers.checking import CHECKED_IMAGES
 from trainer.teachers.loading import Classifier
 from trainer.teachers.training import build_classifier, forget_precision, teacher_trainer, training_images
+from trainer.terminal import in_words
 from trainer.trainer import DeiTLTTrainer
 
 FEW = 8  # images of a first try, so that a machine that is far too slow costs seconds

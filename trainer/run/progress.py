@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
-import textwrap
 import time
 
 from tqdm import tqdm
@@ -12,6 +10,7 @@ from transformers import Trainer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from trainer.base_arguments import RunArguments
+from trainer.terminal import in_words
 
 SECONDS_BETWEEN_DRAWINGS = 0.2
 COLUMNS = {  # of a log: heading, key, width, format
@@ -60,7 +59,7 @@ class Progress:
         """
         self.seconds = dict(seconds)
         if self.has_bar:
-            form = "{desc} {percentage:3.0f}% {bar} {postfix}"
+            form = "{desc} {bar} {percentage:3.0f}%"
             self.bar = tqdm(total=1.0, bar_format=form, leave=False, dynamic_ncols=True, file=sys.stderr)
 
     def begin(self, stage: str, done: float = 0.0) -> None:
@@ -94,8 +93,7 @@ class Progress:
         self.drawn = now
         left, elapsed = self.seconds_left(done), self.spent + now - self.start
         self.bar.n = min(1.0, elapsed / (elapsed + left)) if elapsed + left else 0.0
-        self.bar.set_description_str(f"{self.stage} {text}".strip(), refresh=False)
-        self.bar.set_postfix_str(f"{in_words(left)} left")
+        self.bar.set_description_str(f"{self.stage} {text}".ljust(24) + f"{in_words(left)} left".rjust(16))
 
     def seconds_left(self, done: float) -> float:
         """Of the whole run: what this stage will take at its own speed, and the estimates of those to come."""
@@ -183,25 +181,3 @@ def evaluation_line(stage: str, epoch: float, logs: dict) -> str:
     found = {name: logs.get(f"eval_mean_{name}", logs.get(f"eval_{name}")) for name in names}
     figures = ", ".join(f"{name.replace('_', ' ')} {value:.1f}" for name, value in found.items() if value is not None)
     return f"{stage.ljust(STAGE_WIDTH)}{epoch:8.2f}  evaluation: {figures}"
-
-
-def in_words(seconds: float) -> str:
-    """A duration as people say it: "40 s", "12 min", "3 h 20 min", "31 h", "12 days"."""
-    minutes = seconds / 60
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if minutes < 100:
-        return f"{minutes:.0f} min"
-    if minutes < 10 * 60:
-        return f"{int(minutes // 60)} h {int(minutes % 60)} min"
-    return f"{minutes / 60:.0f} h" if minutes < 72 * 60 else f"{minutes / 60 / 24:.0f} days"
-
-
-def columns() -> int:
-    """Width of the terminal; plenty where there is none, so that files are not wrapped."""
-    return shutil.get_terminal_size((200, 24)).columns
-
-
-def wrapped(text: str, indent: int = 0) -> str:
-    """A paragraph in the width of the terminal, later lines indented."""
-    return textwrap.fill(text, columns() - 1, subsequent_indent=" " * indent, break_on_hyphens=False)

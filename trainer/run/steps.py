@@ -20,6 +20,7 @@ from trainer.run.student import Run, build_trainer, train_student, training_imag
 from trainer.run.summary import banner
 from trainer.run.teacher import RunTeacher, obtain_teacher, plan_teacher, train_in_folder
 from trainer.teachers import check_teacher
+from trainer.terminal import wrapped
 
 
 def finetune(recipe: str | Path, **settings) -> Run:
@@ -61,7 +62,7 @@ def run_student(recipe: StudentRecipe) -> Run:
         data = prepare_data(recipe.data, args, validation=args.model_selection == "validation")
         with closing(Progress(args)) as progress:
             seconds = estimate_run(plan, recipe, data, checkpoint)
-            progress.say(told(seconds, recipe))
+            progress.say(wrapped(told(seconds, recipe)))
             progress.plan(seconds)
             teacher = obtain_teacher(plan, recipe, data, progress)
             accuracy = teacher and checked(teacher, recipe, data, progress)
@@ -95,6 +96,6 @@ def run_teacher(recipe: TeacherRecipe) -> dict:
         with closing(Progress(args)) as progress:
             with refused_as("teacher"):
                 seconds = (1 - share_done(checkpoint)) * estimate_teacher(args, data)
-            progress.say(told({TEACHER: seconds}))
+            progress.say(wrapped(told({TEACHER: seconds})))
             progress.plan({TEACHER: seconds})
             return train_in_folder(args, data, checkpoint, progress)

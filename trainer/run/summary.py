@@ -10,6 +10,7 @@ from trainer.run.findings import far_below_teacher
 from trainer.run.recipes import StudentRecipe
 from trainer.run.student import Run
 from trainer.run.teacher import RunTeacher
+from trainer.terminal import columns, wrapped
 from trainer.trainer import DeiTLTTrainer
 
 
@@ -45,7 +46,7 @@ def banner(
         "machine": f"{args.device_in_words}; {args.dataloader_num_workers} worker(s)",
     }
     width = max(map(len, lines))
-    return "\n".join(f"{name.ljust(width)}  {text}" for name, text in lines.items())
+    return "\n".join(wrapped(f"{name.ljust(width)}  {text}", indent=width + 2) for name, text in lines.items())
 
 
 def _teacher(teacher: RunTeacher | None, accuracy: float | None) -> str:
@@ -78,7 +79,10 @@ def final_report(run: Run) -> str:
     lines = [
         final_table(run),
         *_findings(run.findings),
-        f"The model is in {run.folder}; its report is {run.folder}/README.md. Classify an image with it:",
+        wrapped(
+            f"The model is in {run.folder}; its report is {run.folder}/README.md, all figures are in "
+            f"{run.folder}/metrics.json. Classify an image with it:"
+        ),
         f"  deit-lt classify {run.folder} {image}",
     ]
     if far_below_teacher(run.outcome):
@@ -102,7 +106,7 @@ def final_table(run: Run) -> str:
     rows = {"teacher": run.teacher.figures} if run.teacher and run.teacher.figures else {}
     rows |= run.chosen
     if run.reports["best"]:
-        rows["mean of last epoch"] = run.reports["last"]["mean"]
+        rows["mean, last epoch"] = run.reports["last"]["mean"]
     if run.reports["ema"]:
         rows["mean of EMA"] = run.reports["ema"]["mean"]
-    return format_report(rows, run.data.groups)
+    return format_report(rows, run.data.groups, columns())
