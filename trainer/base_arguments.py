@@ -148,9 +148,11 @@ class RunArguments(TrainingArguments):
 
     @property
     def drw_epoch(self) -> int | None:
-        """First epoch of DRW, 0-based; None for never."""
-        start = self.drw_start_epoch
-        return start if start is None else round(start * self.num_train_epochs) if 0 < start < 1 else int(start)
+        """First epoch of DRW, 0-based; None for never. A share of the epochs leaves it the last one at least."""
+        start, epochs = self.drw_start_epoch, self.num_train_epochs
+        if start is None or start >= 1:
+            return start if start is None else int(start)
+        return min(round(start * epochs), math.ceil(epochs) - 1)
 
     def _set_loader_switches(self) -> None:
         """Trainer reads these from the arguments only; whatever they were, they follow from device and workers."""

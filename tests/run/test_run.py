@@ -8,6 +8,7 @@ import pytest
 import torch
 from helpers import image_tree, weights, write_recipe
 
+from trainer.callbacks import read_history
 from trainer.checkpoints import load_student
 from trainer.errors import CheckpointError, DeiTLTError, RunError
 from trainer.run import Run, run_student, student_recipe
@@ -144,3 +145,16 @@ def test_a_reused_teachers_groups_are_those_of_this_run_or_none(recipe_file):
     assert figures["others"]["accuracy"] == figures["thirds"]["accuracy"]
     assert figures["thirds"]["tail"] is not None
     assert figures["others"]["head"] is figures["others"]["tail"] is None
+
+
+def test_tensorboard_gets_every_part_of_the_log(recipe_file):
+    """As `report_to: tensorboard` does with any Trainer, student and teacher each in a folder below their own."""
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    run = run_student(recipe(recipe_file, "board", teacher="none", report_to="tensorboard"))
+    (file,) = run.folder.rglob("events.out.tfevents.*")
+    board = events.EventAccumulator(str(file.parent)).Reload()
+    logged = {"loss", "loss_cls", "loss_dist", "cls_dist_cosine", "drw", "learning_rate"}
+    assert {f"train/{name}" for name in logged} <= set(board.Tags()["scalars"])
+    rows = [row for row in read_history(run.folder) if "loss" in row]
+    assert [event.step for event in board.Scalars("train/loss")] == [row["step"] for row in rows]
+    assert [event.value for event in board.Scalars("train/loss")] == pytest.approx([row["loss"] for row in rows])
