@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
+import os
+import sys
 import textwrap
+
+UNLIMITED = 10_000
 
 
 def in_words(seconds: float) -> str:
@@ -19,8 +22,10 @@ def in_words(seconds: float) -> str:
 
 
 def columns() -> int:
-    """Width of the terminal; plenty where there is none, so that files are not wrapped."""
-    return shutil.get_terminal_size((200, 24)).columns
+    """Width of the terminal; without one no line ends before its text."""
+    if not sys.stdout.isatty():
+        return UNLIMITED
+    return os.get_terminal_size(sys.stdout.fileno()).columns or 80
 
 
 def wrapped(text: str, indent: int = 0) -> str:
