@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # The lower bounds of setup.cfg, where .venv has the newest versions that were tested.
 OLDEST := .venv-oldest
+# A process for each core; the tests of a file stay together, since they share what they train.
+PARALLEL := --numprocesses auto --dist loadfile
 RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 # Nothing is fetched by a test or the demo: the digits come inside scikit-learn.
 export HF_HUB_OFFLINE := 1
@@ -27,10 +29,10 @@ demo: $(VENV)/.complete ## the whole method on long-tailed digits, on a CPU, in 
 	$(BIN)/deit-lt classify $(RUN) $(RUN)/example.png
 
 test: $(VENV)/.complete ## the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 test-oldest: $(OLDEST)/.complete ## the tests with the oldest versions that setup.cfg admits
-	$(OLDEST)/bin/python -m pytest
+	$(OLDEST)/bin/python -m pytest $(PARALLEL)
 
 test-slow: $(VENV)/.complete ## the tests that take longer
 	$(BIN)/python -m pytest -m slow
