@@ -31,8 +31,8 @@ from trainer.terminal import in_words
 from trainer.trainer import DeiTLTTrainer
 
 FEW = 8  # images of a first try, so that a machine that is far too slow costs seconds
-SLOW = 1.0  # seconds of that try above which it is enough
 TIMED_STEPS = 3
+PATIENCE = 8.0  # seconds; where whole batches would take longer the few images have to do
 DAY = 24 * 3600
 
 
@@ -157,11 +157,12 @@ def _seconds_per_image(trainer: Trainer, images, loss: Callable[[dict], torch.Te
     try:
         few = keys[:FEW]
         (batch,) = DataLoader(images, len(few), sampler=few, collate_fn=collate)
-        first = one_step(batch)
-        if first > SLOW:
-            return _loading(images, few), first / len(few)
-        loading, (batch,) = _loading(images, keys), DataLoader(images, len(keys), sampler=keys, collate_fn=collate)
         one_step(batch)  # the first one of a size takes longer
+        step = one_step(batch) / len(few)
+        if step * len(keys) * (TIMED_STEPS + 1) > PATIENCE:
+            return _loading(images, few), step
+        loading, (batch,) = _loading(images, keys), DataLoader(images, len(keys), sampler=keys, collate_fn=collate)
+        one_step(batch)
         return loading, sum(one_step(batch) for _ in range(TIMED_STEPS)) / TIMED_STEPS / len(keys)
     except torch.OutOfMemoryError as error:
         raise RunError(

@@ -59,8 +59,9 @@ def run_student(recipe: StudentRecipe) -> Run:
     with open_run(args, "student") as checkpoint, threads_beside(args.dataloader_num_workers, args.device):
         plan = plan_teacher(recipe)
         dry_run_student(recipe)
-        data = prepare_data(recipe.data, args, validation=args.model_selection == "validation")
         with closing(Progress(args)) as progress:
+            progress.say(f"Reading and checking the images of {recipe.data.dataset}")
+            data = prepare_data(recipe.data, args, validation=args.model_selection == "validation")
             seconds = estimate_run(plan, recipe, data, checkpoint)
             progress.say(wrapped(told(seconds, recipe)))
             progress.plan(seconds)
@@ -92,8 +93,9 @@ def run_teacher(recipe: TeacherRecipe) -> dict:
     args = recipe.training
     with open_run(args, "teacher") as checkpoint, threads_beside(args.dataloader_num_workers, args.device):
         dry_run_teacher(recipe)
-        data = prepare_data(recipe.data, args)
         with closing(Progress(args)) as progress:
+            progress.say(f"Reading and checking the images of {recipe.data.dataset}")
+            data = prepare_data(recipe.data, args)
             with refused_as("teacher"):
                 seconds = (1 - share_done(checkpoint)) * estimate_teacher(args, data)
             progress.say(wrapped(told({TEACHER: seconds})))
