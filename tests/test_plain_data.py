@@ -165,3 +165,28 @@ def test_rows_with_a_transform_of_the_users_are_used_as_they_are(tmp_path):
 def test_rows_without_images_say_what_they_have(tmp_path):
     with pytest.raises(DataError, match="no image column; columns present: text, label"):
         trainer_of(tmp_path, train_dataset=Dataset.from_dict({"text": ["a"], "label": [0]}))
+
+
+def test_another_data_set_is_another_evaluation_with_workers_too(tmp_path):
+    """Trainer keeps the loader of its evaluation where workers persist, and would answer with the first one's."""
+    test = picture_dataset((2, 3, 4))
+    args = arguments(tmp_path, crop_ratio=1.0, train_transform="affine", dataloader_num_workers=1)
+    trainer = DeiTLTTrainer(student(), args, train_dataset=picture_dataset(COUNTS), eval_dataset=test)
+    whole, part = trainer.evaluate(), trainer.evaluate(test.select([0, 1]))
+    assert part["eval_cls_worst"] == pytest.approx(trainer.predict(test.select([0, 1])).metrics["test_cls_worst"])
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(whole["eval_loss"])
+    assert part["eval_loss"] != pytest.approx(whole["eval_loss"])
+
+
+@pytest.mark.parametrize("form", ["torch", "numpy"])
+def test_rows_in_any_format_are_plain(tmp_path, form):
+    rows = picture_dataset(COUNTS).with_format(form)
+    trainer = trainer_of(tmp_path, train_dataset=rows, eval_dataset=rows)
+    assert trainer.evaluate()["eval_mean_accuracy"] >= 0
+
+
+def test_rows_without_a_label_are_named(tmp_path):
+    rows = picture_dataset((1, 1, 1))
+    unlabelled = rows.remove_columns("label").add_column("label", [0, -1, 2], feature=rows.features["label"])
+    with pytest.raises(DataError, match=r"row 1: label -1 is out of range"):
+        trainer_of(tmp_path, eval_dataset=unlabelled)

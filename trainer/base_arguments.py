@@ -157,6 +157,8 @@ class RunArguments(TrainingArguments):
     def _set_loader_switches(self) -> None:
         """Trainer reads these from the arguments only; whatever they were, they follow from device and workers."""
         self.dataloader_persistent_workers = self.dataloader_num_workers > 0  # a new start costs more than an epoch
+        if not self.dataloader_num_workers:
+            self.dataloader_prefetch_factor = None  # nobody is there to fetch
         self.dataloader_pin_memory = self.dataloader_pin_memory and self.device.type == "cuda"
         # A copy that blocks would wait for the step before it.
         self.accelerator_config.non_blocking = self.dataloader_pin_memory

@@ -73,9 +73,17 @@ class BaseTrainer(Trainer):
             )
         return output
 
+    def predict(self, *args, **kwargs):
+        """Predict as Trainer does; its workers end with it."""
+        try:
+            return super().predict(*args, **kwargs)
+        finally:
+            self._end_workers()
+
     def _end_workers(self) -> None:
         """End the loaders' workers now: left to the garbage collector, each delays the next training by 5 s."""
-        for loader in self.accelerator._dataloaders:
+        while self.accelerator._dataloaders:
+            loader = self.accelerator._dataloaders.pop()
             iterator = getattr(loader.base_dataloader, "_iterator", None)
             if iterator is not None:
                 iterator._shutdown_workers()

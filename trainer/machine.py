@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 from collections.abc import Iterator
@@ -47,15 +48,23 @@ def device_in_words(device: torch.device, ranks: int, precision: str) -> str:
     return f"{device.type}, {platform.machine()}, {torch.get_num_threads()} threads, {precision}"
 
 
+def free_memory() -> None:
+    """Give back what networks that are done with still hold: trainers refer to themselves, so nothing else does."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 @contextmanager
 def threads_beside(workers: int, device: torch.device) -> Iterator[None]:
-    """On a CPU, compute with the cores that the workers leave, for the length of a block; OMP_NUM_THREADS wins.
+    """On a CPU, compute with the cores that workers leave, at least half, during a block; OMP_NUM_THREADS wins.
 
     Threads that outnumber the cores wait for one another at every operation of a small network.
     """
     before = torch.get_num_threads()
     if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, cores_per_rank() - workers))
+        cores = cores_per_rank()
+        torch.set_num_threads(max(1, cores // 2, cores - workers))
     try:
         yield
     finally:

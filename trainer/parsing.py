@@ -86,7 +86,7 @@ def _members(hint: Any) -> list:
 
 def _as(value: Any, kind: Any) -> Any:
     if (get_origin(kind) or kind) is list:
-        items = value if isinstance(value, list) else [value]
+        items = value if isinstance(value, (list, tuple)) else [value]
         return [from_text(item, *get_args(kind)) for item in items]
     if (get_origin(kind) or kind) is dict:
         mapping = json.loads(value) if isinstance(value, str) else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import torch
@@ -114,7 +115,12 @@ class DeiTLTTrainer(BaseTrainer):
 
     def get_eval_dataloader(self, eval_dataset=None):
         """Trainer's, for plain rows too."""
-        return super().get_eval_dataloader(self._prepared(eval_dataset, self.processing_class))
+        if eval_dataset is not None and not isinstance(eval_dataset, str):
+            self._eval_dataloaders = {}
+        loader = super().get_eval_dataloader(self._prepared(eval_dataset, self.processing_class))
+        if eval_dataset is not None and not isinstance(eval_dataset, str):
+            self._eval_dataloaders = {}  # where Trainer keeps it and would give it for the next data set too
+        return loader
 
     def get_test_dataloader(self, test_dataset):
         """Trainer's, for plain rows too."""
@@ -124,10 +130,10 @@ class DeiTLTTrainer(BaseTrainer):
         args, names = self.args, self.class_names
         if teacher is None and args.teacher is not None:
             raise TeacherError(f"the arguments name the teacher {args.teacher}; give it to the trainer: teacher=...")
-        if isinstance(teacher, str):
+        if isinstance(teacher, (str, os.PathLike)):
             outputs = read_class_names(args.teacher_class_names) if args.teacher_class_names else None
             size, normalization = args.teacher_image_size, args.teacher_normalization
-            teacher = load_teacher(teacher, len(names), size, normalization, names, outputs)
+            teacher = load_teacher(str(teacher), len(names), size, normalization, names, outputs)
         return teacher.to(args.device) if teacher is not None else None
 
     def get_batch_samples(self, epoch_iterator, num_batches: int, device: torch.device) -> tuple[list, None]:

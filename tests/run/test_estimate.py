@@ -65,3 +65,22 @@ def test_a_batch_that_does_not_fit_is_refused_before_anything_is_trained(parts, 
     monkeypatch.setattr(torch.Tensor, "backward", too_large)
     with pytest.raises(RunError, match=r"a batch of 7 images does not fit .*gradient_accumulation_steps"):
         estimate_run(*parts, checkpoint=None)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"loss": "ldam", "drw_start_epoch": 1},
+        {"loss": "paco", "paco_queue": 32, "second_transform": "affine"},
+        {"loss": "cross_entropy", "sam_rho": [0.1], "images_on_device": True, "train_transform": "crop_flip"},
+    ],
+)
+def test_every_kind_of_teacher_has_an_estimate(parts, settings):
+    _, recipe, data = parts
+    args = dataclasses.replace(recipe.teacher.training, **settings)
+    assert estimate.estimate_teacher(args, data) > 0
+
+
+def test_a_divided_network_has_none(parts, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    assert estimate_run(*parts, checkpoint=None) == {}

@@ -41,7 +41,8 @@ class TrainingImages(TorchDataset):
         if second_transform is not None:
             self.views["second_view"] = second_transform
         self.seed = seed
-        self._decoded: dict[int, tuple[Image.Image, int]] | None = None  # by row, of this process
+        self._decoded: dict[int, tuple[Image.Image, int]] = {}  # by row, of this process
+        self._room = KEPT_BYTES
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -51,19 +52,19 @@ class TrainingImages(TorchDataset):
 
     def _read(self, rows: list[int]) -> list[tuple[Image.Image, int]]:
         """RGB images and labels; those of a small data set stay decoded, as decoding takes half of their time."""
-        if self._decoded is None:
-            width, height = self.dataset[0]["image"].size
-            self._keeps = 4 * width * height * len(self.dataset) <= KEPT_BYTES
-            self._decoded = {}
         missing = [row for row in dict.fromkeys(rows) if row not in self._decoded]
         found = {}
         if missing:
             table = self.dataset[missing]
             pairs = zip(table["image"], table["label"], strict=True)
             found = {row: (image.convert("RGB"), label) for row, (image, label) in zip(missing, pairs, strict=True)}
-        if self._keeps:
+        result = [found.get(row) or self._decoded[row] for row in rows]
+        self._room -= sum(4 * image.width * image.height for image, _ in found.values())
+        if self._room >= 0:
             self._decoded |= found
-        return [found.get(row) or self._decoded[row] for row in rows]
+        else:  # too large to be kept as a whole, and a part would save little
+            self._decoded = {}
+        return result
 
     def __getitems__(self, keys: Sequence[ImageKey]) -> list[dict[str, Any]]:
         examples = []

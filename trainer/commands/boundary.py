@@ -60,7 +60,12 @@ def _how_to_go_on(stop: KeyboardInterrupt) -> str:
     if "LOCAL_RANK" in os.environ:  # whoever launched the ranks has flags of its own
         return f"; go on with the same command and {note}"
     script = Path(sys.argv[0])
-    words = shlex.join([*(["python", str(script)] if script.suffix == ".py" else [script.name]), *sys.argv[1:]])
+    words = shlex.join(
+        [
+            *(["python", str(script)] if script.suffix == ".py" and script.name != "__main__.py" else ["deit-lt"]),
+            *sys.argv[1:],
+        ]
+    )
     words = re.sub(r" --resume[_-]from[_-]checkpoint(=\S*| [^-]\S*)?", "", words)
     return f"; go on with: {words} {note}"
 

@@ -51,6 +51,7 @@ def with_classes(dataset: Dataset, names: list[str]) -> Dataset:
     if isinstance(feature, ClassLabel):
         if feature.names != names:
             raise DataError(f"column '{label}' has other classes than the model, or another order")
+        label_values(dataset, label)  # such as -1, which stands for no label on the Hub
         return _two_columns(dataset, image, label)
     if column.type in ("string", "large_string"):
         column = pc.index_in(column, value_set=pc.cast(names, column.type))
@@ -91,6 +92,7 @@ def find_label_column(dataset: Dataset) -> str:
 
 
 def _two_columns(dataset: Dataset, image: str, label: str) -> Dataset:
+    dataset = dataset.with_format(None)  # as it was stored, whatever the user reads it as
     renamed = {old: new for old, new in ((image, "image"), (label, "label")) if old != new}
     dataset = dataset.select_columns([image, label]).rename_columns(renamed)
     feature = dataset.features["image"]

@@ -15,6 +15,7 @@ from trainer.base_arguments import RunArguments
 from trainer.data import check_all_images, check_dataset, class_counts, load_long_tailed, stratified_split
 from trainer.errors import DataError
 from trainer.evaluation import group_rule, head_mid_tail
+from trainer.machine import MOST_WORKERS
 from trainer.run.ranks import from_first_rank
 from trainer.settings import deciding_settings
 
@@ -83,7 +84,7 @@ def prepare_data(settings: DataArguments, args: RunArguments, validation: bool =
         head_mid_tail(data.counts, settings.boundaries)
         TrainingSampler.for_run(args, len(data.train))
         if settings.check_images:  # last, since it takes longest
-            from_first_rank(lambda: check_all_images(splits, max(1, args.dataloader_num_workers)))
+            from_first_rank(lambda: check_all_images(splits, MOST_WORKERS))
     except ValueError as error:  # a setting that these data cannot have, such as a rho below 1
         raise DataError(str(error)) from error
     return data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 
@@ -22,11 +23,11 @@ from trainer.run.progress import CHECK, STUDENT, TEACHER, TESTS
 from trainer.run.recipes import StudentRecipe
 from trainer.run.teacher import TeacherPlan, finished_teacher, of_all_ranks
 from trainer.students import build_student
-from trainer.teachers import Teacher, as_teacher
+from trainer.teachers import Teacher, TeacherTrainer, as_teacher
 from trainer.teachers.arguments import TeacherArguments
 from trainer.teachers.checking import CHECKED_IMAGES
 from trainer.teachers.loading import Classifier
-from trainer.teachers.training import build_classifier, forget_precision, teacher_trainer, training_images
+from trainer.teachers.training import build_classifier, forget_precision, training_images
 from trainer.terminal import in_words
 from trainer.trainer import DeiTLTTrainer
 
@@ -57,29 +58,29 @@ def estimate_student(
     trainer = DeiTLTTrainer(model, args, teacher, train_dataset=images)
 
     def loss(batch: dict) -> torch.Tensor:
-        (batch,), _ = trainer.get_batch_samples(iter([batch]), 1, args.device)
-        return trainer.compute_loss(trainer.model.train(), batch)
+        # Without what ranks do together: each goes its own way here.
+        return trainer.compute_loss(trainer.model.train(), trainer._labelled(trainer._prepare_inputs(batch), 0))
 
     loading, step = _seconds_per_image(trainer, images, loss)
     training = _of_training(args, len(data.train), loading, step)
     # A forward pass is a third of a step.
-    testing = len(data.splits["test"]) * args.tested_weights * _together(args, loading, step / 3)
+    testing = len(data.splits["test"]) * args.tested_weights * _together(args, loading, step / 3) / args.world_size
     check = {} if teacher is None else {CHECK: CHECKED_IMAGES * (loading + step / 3)}
     return {**check, STUDENT: (1 - done) * training, TESTS: testing}
 
 
 def estimate_teacher(args: TeacherArguments, data: RunData) -> float:
-    """Seconds of a teacher's training; `args` and errors as for the student's."""
+    """Seconds of a teacher's training by any loss, measured by cross-entropy; errors as for the student's."""
     images = training_images(args, few_rows(data.train, args))
-    trainer = teacher_trainer(
-        build_classifier(args, len(data.counts)), args, data.counts, train_dataset=images, data_collator=collate
-    )
+    classifier = build_classifier(args, len(data.counts))
+    trainer = TeacherTrainer(classifier, args, data.counts, train_dataset=images, data_collator=collate)
 
     def loss(batch: dict) -> torch.Tensor:
         return trainer.compute_loss(trainer.model.train(), trainer._prepare_inputs(batch))
 
     loading, step = _seconds_per_image(trainer, images, loss)
-    passes = 2 if args.sam_rho_in(0) else 1
+    # SAM steps twice; PaCo's keys are one more forward pass, a third of a step.
+    passes = (2 if any(args.sam_rho) else 1) + (1 / 3 if args.loss == "paco" else 0)
     return _of_training(args, len(data.train), loading, passes * step)
 
 
@@ -92,9 +93,14 @@ def estimate_run(
         plan, recipe, data: as for `obtain_teacher`.
         checkpoint: of the student, from which the run goes on, or None.
 
+    Returns:
+        Nothing where a network is spread over several devices, and may be too large for one.
+
     Raises:
         RunError: a step of the teacher or the student cannot be taken.
     """
+    if is_sharded(recipe.training):
+        return {}
     if plan is None:
         with refused_as("student"):
             return estimate_student(recipe, data, None, share_done(checkpoint))
@@ -111,6 +117,12 @@ def estimate_run(
     teacher = as_teacher(classifier, classes, size, normalization, data.names, plan.outputs)
     with refused_as("student"):
         return seconds | estimate_student(recipe, data, teacher, share_done(checkpoint))
+
+
+def is_sharded(args: RunArguments) -> bool:
+    """Whether FSDP or DeepSpeed divides the network."""
+    launched = (os.environ.get(f"ACCELERATE_USE_{name}", "false") for name in ("FSDP", "DEEPSPEED"))
+    return bool(args.fsdp or args.deepspeed) or "true" in launched
 
 
 def few_rows(rows: Dataset, args: RunArguments) -> Dataset:
@@ -141,7 +153,9 @@ def told(seconds: dict[str, float], recipe: StudentRecipe | None = None) -> str:
 
 def _seconds_per_image(trainer: Trainer, images, loss: Callable[[dict], torch.Tensor]) -> tuple[float, float]:
     """Of loading and augmenting in one process, and of forward, backward and optimiser."""
-    args, optimizer = trainer.args, trainer.create_optimizer()
+    args = trainer.args
+    trainer.model.to(args.device)  # which Trainer leaves to its evaluation in some settings
+    optimizer = trainer.create_optimizer()
     keys = [ImageKey(row, 0, row) for row in range(min(args.train_batch_size, len(images)))]
 
     def one_step(batch: dict) -> float:

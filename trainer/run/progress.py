@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 
@@ -100,7 +101,8 @@ class Progress:
         here = time.monotonic() - self.start
         planned = self.seconds.get(self.stage, 0.0)
         measured = done - self.first > 0.01 and here > 1
-        rest = here * (1 - done) / (done - self.first) if measured else planned * (1 - done)
+        ahead = (1 - done) / max(1 - self.first, 1e-9)  # of what this process has to do, which was planned
+        rest = here * (1 - done) / (done - self.first) if measured else planned * ahead
         return rest + sum(seconds for stage, seconds in self.seconds.items() if stage != self.stage)
 
     def close(self) -> None:
@@ -139,7 +141,7 @@ class StageCallback(TrainerCallback):
 
     def on_step_end(self, args, state, control, **kwargs):
         """One optimiser step further."""
-        epoch = min(int(state.epoch) + 1, int(args.num_train_epochs))
+        epoch = min(int(state.epoch) + 1, math.ceil(args.num_train_epochs))
         self.progress.update(state.global_step / state.max_steps, f"epoch {epoch}/{args.num_train_epochs:g}")
 
     def on_log(self, args, state, control, logs: dict | None = None, **kwargs):

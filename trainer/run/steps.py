@@ -8,10 +8,10 @@ from pathlib import Path
 from accelerate import PartialState
 
 from trainer.checkpoints import share_done
-from trainer.machine import threads_beside
+from trainer.machine import free_memory, threads_beside
 from trainer.run.data import RunData, prepare_data
 from trainer.run.dry_run import dry_run_student, dry_run_teacher, refused_as
-from trainer.run.estimate import estimate_run, estimate_teacher, told
+from trainer.run.estimate import estimate_run, estimate_teacher, is_sharded, told
 from trainer.run.folder import begin, open_run
 from trainer.run.progress import CHECK, TEACHER, Progress
 from trainer.run.recipes import StudentRecipe, TeacherRecipe, student_recipe
@@ -63,9 +63,12 @@ def run_student(recipe: StudentRecipe) -> Run:
             progress.say(f"Reading and checking the images of {recipe.data.dataset}")
             data = prepare_data(recipe.data, args, validation=args.model_selection == "validation")
             seconds = estimate_run(plan, recipe, data, checkpoint)
-            progress.say(wrapped(told(seconds, recipe)))
+            free_memory()
+            if seconds:
+                progress.say(wrapped(told(seconds, recipe)))
             progress.plan(seconds)
             teacher = obtain_teacher(plan, recipe, data, progress)
+            free_memory()
             accuracy = teacher and checked(teacher, recipe, data, progress)
             trainer = build_trainer(recipe, data, teacher)
             progress.say(banner(recipe, data, teacher, accuracy, trainer))
@@ -96,8 +99,10 @@ def run_teacher(recipe: TeacherRecipe) -> dict:
         with closing(Progress(args)) as progress:
             progress.say(f"Reading and checking the images of {recipe.data.dataset}")
             data = prepare_data(recipe.data, args)
-            with refused_as("teacher"):
-                seconds = (1 - share_done(checkpoint)) * estimate_teacher(args, data)
-            progress.say(wrapped(told({TEACHER: seconds})))
-            progress.plan({TEACHER: seconds})
+            if not is_sharded(args):
+                with refused_as("teacher"):
+                    seconds = (1 - share_done(checkpoint)) * estimate_teacher(args, data)
+                free_memory()
+                progress.say(wrapped(told({TEACHER: seconds})))
+                progress.plan({TEACHER: seconds})
             return train_in_folder(args, data, checkpoint, progress)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
-from transformers import AutoImageProcessor, AutoModelForImageClassification
+from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
 
 from trainer.errors import TeacherError
 from trainer.teachers import cifar_resnet, cosine  # noqa: F401  (register their models with timm)
@@ -45,7 +45,9 @@ class Teacher(nn.Module):
         order: Sequence[int] | None = None,
     ):
         super().__init__()
-        self.model = model.to(memory_format=torch.channels_last)  # which convolutions are fastest on
+        # Which convolutions are fastest on; models of transformers may view their features as if they were not.
+        self.layout = torch.contiguous_format if isinstance(model, PreTrainedModel) else torch.channels_last
+        self.model = model.to(memory_format=self.layout)
         self.image_size = image_size
         self.own_normalization = normalization == "own"
         student_mean, student_std = torch.tensor(IMAGENET_DEFAULT_MEAN), torch.tensor(IMAGENET_DEFAULT_STD)
@@ -68,7 +70,7 @@ class Teacher(nn.Module):
             images = F.interpolate(images, size, mode="bicubic", align_corners=False, antialias=False)
         if self.own_normalization:
             images = images * self.scale + self.shift
-        output = self.model(images.contiguous(memory_format=torch.channels_last))
+        output = self.model(images.contiguous(memory_format=self.layout))
         logits = output if isinstance(output, Tensor) else output.logits
         return logits if self.order is None else logits.index_select(-1, self.order)
 
