@@ -8,7 +8,7 @@ from transformers import set_seed
 
 from modeling_deit_lt import DeiTLTConfig, DeiTLTForImageClassification
 from trainer.arguments import ModelArguments
-from trainer.data import class_counts
+from trainer.data import class_counts, class_difference
 from trainer.errors import DataError, RunError
 
 
@@ -55,8 +55,8 @@ def adopt_classes(model: DeiTLTForImageClassification, rows: Dataset) -> None:
         raise DataError(f"the model has {config.num_labels} classes, the training images {len(names)}")
     if class_names_of(model) == [f"LABEL_{index}" for index in range(len(names))]:
         config.id2label, config.label2id = dict(enumerate(names)), {name: i for i, name in enumerate(names)}
-    if class_names_of(model) != names:
-        raise DataError("the model has other classes than the training images, or another order")
+    if (detail := class_difference(names, class_names_of(model))) is not None:
+        raise DataError(f"the model has other classes than the training images, or another order: {detail}")
     if config.class_counts is None:
         config.class_counts = counts
     if list(config.class_counts) != counts:

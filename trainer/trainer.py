@@ -115,11 +115,12 @@ class DeiTLTTrainer(BaseTrainer):
 
     def get_eval_dataloader(self, eval_dataset=None):
         """Trainer's, for plain rows too."""
-        if eval_dataset is not None and not isinstance(eval_dataset, str):
-            self._eval_dataloaders = {}
+        if eval_dataset is None or isinstance(eval_dataset, str):  # the trainer's own, whose loader Trainer keeps
+            return super().get_eval_dataloader(eval_dataset)
+        # Kept under the same name, that loader would be given for this data set, and this one for the next.
+        self._eval_dataloaders = {}
         loader = super().get_eval_dataloader(self._prepared(eval_dataset, self.processing_class))
-        if eval_dataset is not None and not isinstance(eval_dataset, str):
-            self._eval_dataloaders = {}  # where Trainer keeps it and would give it for the next data set too
+        self._eval_dataloaders = {}
         return loader
 
     def get_test_dataloader(self, test_dataset):

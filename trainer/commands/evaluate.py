@@ -15,7 +15,7 @@ from datasets import Dataset
 from trainer.arguments import DataArguments
 from trainer.augmentation import EvaluationImages
 from trainer.commands.parser import CommandParser
-from trainer.data import check_images, check_labels, load_long_tailed
+from trainer.data import check_images, check_labels, class_difference, load_long_tailed
 from trainer.errors import DataError
 from trainer.evaluation import expert_report, format_report, group_rule
 from trainer.machine import PRECISIONS, device_in_words
@@ -91,12 +91,7 @@ def load_test_split(data: str, flags: EvaluationArguments, opened: ModelFolder) 
         test_fraction=run.get("test_fraction", 0.0) if flags.test_fraction is None else flags.test_fraction,
         seed=run.get("split_seed", 0) if flags.split_seed is None else flags.split_seed,
     )["test"]
-    names, known = test.features["label"].names, opened.class_names
-    if names != known:
-        differing = next((pair for pair in zip(names, known, strict=False) if pair[0] != pair[1]), None)
-        detail = (
-            f"{differing[0]} where the model has {differing[1]}" if differing else f"{len(names)} for {len(known)}"
-        )
+    if (detail := class_difference(test.features["label"].names, opened.class_names)) is not None:
         raise DataError(f"{data} has other classes than the model, or another order: {detail}")
     check_labels(test, split="test")
     check_images(test, split="test")

@@ -103,7 +103,7 @@ def measure(teacher: Teacher, data: RunData, recipe: StudentRecipe, num_images: 
         ),
         "training": behaviour_on_training_images(
             teacher,
-            training_images(recipe, data),
+            training_images(recipe, data.train),
             TrainingSampler.for_run(args, len(data.train)),
             processor,
             mixing,

@@ -3,7 +3,7 @@
 from .checks import check_all_images, check_dataset, check_images, check_labels
 from .columns import image_and_label, with_classes
 from .digits import load_digits_dataset
-from .labels import class_counts, label_values
+from .labels import class_counts, class_difference, label_values
 from .loading import load_long_tailed
 from .long_tail import long_tailed_counts, make_long_tailed
 from .splits import stratified_split
@@ -14,6 +14,7 @@ __all__ = [
     "check_images",
     "check_labels",
     "class_counts",
+    "class_difference",
     "image_and_label",
     "label_values",
     "load_digits_dataset",

@@ -6,7 +6,7 @@ import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, DatasetDict, Image
 
 from ..errors import DataError
-from .labels import encode_labels, label_values, raw_column
+from .labels import class_difference, encode_labels, label_values, raw_column
 
 
 def image_and_label(
@@ -49,8 +49,8 @@ def with_classes(dataset: Dataset, names: list[str]) -> Dataset:
     image, label = find_image_column(dataset), find_label_column(dataset)
     feature, column = dataset.features[label], raw_column(dataset, label)
     if isinstance(feature, ClassLabel):
-        if feature.names != names:
-            raise DataError(f"column '{label}' has other classes than the model, or another order")
+        if (detail := class_difference(feature.names, names)) is not None:
+            raise DataError(f"column '{label}' has other classes than the model, or another order: {detail}")
         label_values(dataset, label)  # such as -1, which stands for no label on the Hub
         return _two_columns(dataset, image, label)
     if column.type in ("string", "large_string"):

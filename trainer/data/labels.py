@@ -88,6 +88,14 @@ def class_names(dataset: Dataset, num_classes: int, label_column: str = "label")
     return feature.names if isinstance(feature, ClassLabel) else [str(i) for i in range(num_classes)]
 
 
+def class_difference(names: list[str], known: list[str]) -> str | None:
+    """Where the classes of data differ from those of a model, in names or order; None where they do not."""
+    if names == known:
+        return None
+    first = next((pair for pair in zip(names, known, strict=False) if pair[0] != pair[1]), None)
+    return f"{first[0]} where the model has {first[1]}" if first else f"{len(names)} for {len(known)}"
+
+
 def encode_labels(splits: DatasetDict, label_column: str) -> DatasetDict:
     """Turn a column of strings or plain integers into a ClassLabel, the same one in every split.
 

@@ -12,11 +12,12 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch.utils.data import DataLoader
 from transformers import Trainer
 
-from trainer.augmentation import ImageKey, TrainingImages, TrainingSampler, train_transform
+from trainer.augmentation import ImageKey, TrainingSampler
 from trainer.augmentation.device_images import collate
 from trainer.base_arguments import RunArguments
 from trainer.checkpoints import share_done
 from trainer.errors import RunError
+from trainer.run import student
 from trainer.run.data import RunData
 from trainer.run.dry_run import refused_as
 from trainer.run.progress import CHECK, STUDENT, TEACHER, TESTS
@@ -52,8 +53,7 @@ def estimate_student(
         RunError: the memory of the device does not suffice.
     """
     args = recipe.training
-    rows = few_rows(data.train, args)
-    images = TrainingImages(rows, train_transform(args.train_transform, recipe.model.image_size), args.seed)
+    images = student.training_images(recipe, few_rows(data.train, args))
     model = build_student(recipe.model, data.names, data.counts, args.seed)
     trainer = DeiTLTTrainer(model, args, teacher, train_dataset=images)
 

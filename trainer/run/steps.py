@@ -84,7 +84,7 @@ def run_student(recipe: StudentRecipe) -> Run:
 def checked(teacher: RunTeacher, recipe: StudentRecipe, data: RunData, progress: Progress) -> float:
     """The teacher's accuracy on training images as the student sees them; a teacher near chance is refused."""
     progress.begin(CHECK)
-    return check_teacher(teacher.teacher, training_images(recipe, data), recipe.training.device)
+    return check_teacher(teacher.teacher, training_images(recipe, data.train), recipe.training.device)
 
 
 def run_teacher(recipe: TeacherRecipe) -> dict:

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
+from datasets import Dataset
 from torch import nn
 from torch.utils.data import Dataset as TorchDataset
 
@@ -109,10 +110,10 @@ class Run:
         }
 
 
-def training_images(recipe: StudentRecipe, data: RunData) -> TrainingImages:
-    """The augmented training images of a student."""
+def training_images(recipe: StudentRecipe, rows: Dataset) -> TrainingImages:
+    """The augmented training images of a student, of all rows or some."""
     transform = train_transform(recipe.training.train_transform, recipe.model.image_size)
-    return TrainingImages(data.train, transform, recipe.training.seed)
+    return TrainingImages(rows, transform, recipe.training.seed)
 
 
 def build_trainer(recipe: StudentRecipe, data: RunData, teacher: RunTeacher | None) -> DeiTLTTrainer:
@@ -125,7 +126,7 @@ def build_trainer(recipe: StudentRecipe, data: RunData, teacher: RunTeacher | No
         args,
         teacher and teacher.teacher,
         data.settings.boundaries,
-        train_dataset=training_images(recipe, data),
+        train_dataset=training_images(recipe, data.train),
         eval_dataset=EvaluationImages(data.splits[split], processor) if split else None,
         processing_class=processor,
     )
