@@ -27,39 +27,65 @@ def launch(*words, cwd=TESTS.parent):
     return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd, timeout=300)
 
 
+def train(folder, ranks, batch_size, case):
+    """What each rank of a training wrote down."""
+    folder.mkdir()
+    flags = TWO_RANKS if ranks == 2 else ["--num_processes", "1", *COMMON]
+    done = launch(*flags, TESTS / "two_rank_worker.py", folder, batch_size, case)
+    assert done.returncode == 0, done.stderr[-2000:]
+    results = [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(ranks)]
+    assert [rank["world_size"] for rank in results] == [ranks] * ranks
+    return results
+
+
 @pytest.fixture(scope="module")
 def one_and_two(tmp_path_factory):
-    results = []
-    for ranks, batch_size in ((1, 8), (2, 4)):
-        folder = tmp_path_factory.mktemp(f"ranks{ranks}")
-        flags = TWO_RANKS if ranks == 2 else ["--num_processes", "1", *COMMON]
-        done = launch(*flags, TESTS / "two_rank_worker.py", folder, batch_size)
-        assert done.returncode == 0, done.stderr[-2000:]
-        results.append([json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(ranks)])
-    (one,), two = results
-    assert one["world_size"] == 1
-    assert [rank["world_size"] for rank in two] == [2, 2]
-    return one, two
+    folder = tmp_path_factory.mktemp("ranks")
+    (one,) = train(folder / "one", 1, 8, "all")
+    return one, train(folder / "two", 2, 4, "all")
 
 
 def test_every_step_has_the_same_images(one_and_two):
     one, two = one_and_two
-    assert one["steps"] == two[0]["steps"] == 12
-    for step in range(12):
+    assert one["steps"] == two[0]["steps"] == 9
+    for step in range(9):
         together = [value for rank in two for s, values in rank["seen"] if s == step for value in values]
         alone = [value for s, values in one["seen"] if s == step for value in values]
         assert sorted(together) == pytest.approx(sorted(alone), abs=1e-3)
 
 
 def test_training_is_the_same(one_and_two):
-    """Before DRW and in it, up to the order of float32 sums; without mixing, which pairs images of a rank's batch."""
-    one, two = one_and_two
+    """Before DRW and in it, with mixing, repeated augmentation, accumulation and a last batch that is not shared
+    evenly, up to the order of float32 sums."""
+    assert deviation(*one_and_two) < CLOSE
+
+
+def deviation(one, two):
+    """The largest difference of the losses, relative, and of weights and their average, absolute."""
     assert one["learning_rate"] == two[0]["learning_rate"]
-    for rank in two:
-        assert rank["losses"] == pytest.approx(one["losses"], rel=1e-4)
-        np.testing.assert_allclose(rank["parts"], one["parts"], rtol=1e-4)
-        np.testing.assert_allclose(rank["weights"], one["weights"], atol=1e-4)
+    assert one["steps"] == two[0]["steps"]
     assert two[0]["weights"] == two[1]["weights"]
+    far = [np.max(np.abs(np.divide(rank[name], one[name]) - 1)) for rank in two for name in ("losses", "parts")]
+    return max(*far, *(np.max(np.abs(np.subtract(rank[n], one[n]))) for rank in two for n in ("weights", "ema")))
+
+
+# Float32 sums in another order change a loss of about 1 by 1e-7 a step, which 6 to 12 steps of AdamW at a rate of
+# 8e-4 carry on; 2e-6 was seen. What is really computed otherwise, DRW's mean over the images of a rank, gives 4e-3.
+CLOSE = 2e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["plain", "mixed", "all", "ragged"])
+def test_training_is_the_same_in_larger_batches(tmp_path, case):
+    (one,) = train(tmp_path / "one", 1, 16, case)
+    assert deviation(one, train(tmp_path / "two", 2, 8, case)) < CLOSE
+
+
+@pytest.mark.slow
+def test_what_is_not_the_same_is_told_apart(tmp_path):
+    """DRW's mean over each micro-batch, as published: the test of the others would notice."""
+    (one,) = train(tmp_path / "one", 1, 16, "micro_batch")
+    assert deviation(one, train(tmp_path / "two", 2, 8, "micro_batch")) > 10 * CLOSE
 
 
 def test_predictions_are_the_same_row_for_row(one_and_two):

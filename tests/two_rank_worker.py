@@ -17,24 +17,27 @@ class Recorder(DeiTLTTrainer):
     """Also keeps the keys of the global batch of each step, as far as this rank sees them."""
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        if model.training:
+        if model.training and inputs["share"]:  # not the row that a rank without any keeps
             self.seen.append([self.state.global_step, inputs["pixel_values"].sum(dim=(1, 2, 3)).tolist()])
         return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
 
-def main(folder: str, batch_size: str) -> None:
-    args = arguments(
-        folder,
-        per_device_train_batch_size=int(batch_size),
-        num_train_epochs=3,
-        mixing_probability=0.0,
-        label_smoothing=0.0,
-        base_learning_rate=0.05,
-        warmup_epochs=0,
-        drw_start_epoch=1,
-        drw_mean="step",
-    )
-    trainer = Recorder(tiny_student(), args, teacher(), train_dataset=training_images((20, 8, 4)))
+SHARED = {"num_train_epochs": 3, "base_learning_rate": 0.05, "warmup_epochs": 0, "drw_start_epoch": 1}
+# Images per class, and settings. Of 43 images in batches of 8 the last has 3, all on rank 0; 34 in batches of 16 leave
+# 2. With accumulation of two, the last step of 43 images in batches of 16 is one batch of 11.
+CASES = {
+    "plain": ((20, 8, 4), {"mixing_probability": 0.0, "label_smoothing": 0.0, "drw_mean": "step"}),
+    "mixed": ((20, 8, 4), {"drw_mean": "step", "drw_mixing": True}),
+    "all": ((27, 10, 6), {"drw_mean": "step", "gradient_accumulation_steps": 2, "drw_mixing": True}),
+    "ragged": ((22, 8, 4), {"drw_mean": "step", "repeats": 1}),
+    "micro_batch": ((20, 8, 4), {"drw_mean": "micro_batch"}),
+}
+
+
+def main(folder: str, batch_size: str, case: str) -> None:
+    counts, settings = CASES[case]
+    args = arguments(folder, per_device_train_batch_size=int(batch_size), **SHARED, **settings)
+    trainer = Recorder(tiny_student(), args, teacher(), train_dataset=training_images(counts))
     trainer.seen = []
     trainer.train()
     test = EvaluationImages(picture_dataset((13, 9, 7)), image_processor(8, 1.0))
@@ -46,6 +49,7 @@ def main(folder: str, batch_size: str) -> None:
         "learning_rate": args.peak_learning_rate,
         "steps": trainer.state.global_step,
         "losses": [row["loss"] for row in trainer.state.log_history if "loss" in row],
+        "ema": torch.cat([p.flatten() for p in trainer.ema_callback.ema.module.parameters()]).tolist(),
         "parts": [[row["loss_cls"], row["loss_dist"]] for row in trainer.state.log_history if "loss" in row],
         "weights": torch.cat([p.detach().flatten() for p in trainer.model.parameters()]).tolist(),
         "seen": trainer.seen,

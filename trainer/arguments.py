@@ -167,6 +167,11 @@ class DistillationArguments(RunArguments):
         return metrics[self.model_selection]
 
     @property
+    def mixes(self) -> bool:
+        """Whether images are mixed in pairs."""
+        return True
+
+    @property
     def tested_weights(self) -> int:
         """How many weights are tested at the end: the last ones, the chosen ones, their average."""
         return 1 + (self.model_selection != "last") + bool(self.ema_decay)

@@ -16,6 +16,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from modeling_deit_lt import NO_WEIGHT_DECAY, DeiTLTForImageClassification
 from trainer.arguments import DistillationArguments, ModelArguments
 from trainer.augmentation import BatchMixing, EvaluationImages, TrainingImages, image_processor, train_transform
+from trainer.augmentation.mixing import mirrored
 from trainer.base_trainer import BaseTrainer
 from trainer.callbacks import EmaCallback, SelectionCallback
 from trainer.data import class_counts, image_and_label, with_classes
@@ -140,18 +141,46 @@ class DeiTLTTrainer(BaseTrainer):
     def get_batch_samples(self, epoch_iterator, num_batches: int, device: torch.device) -> tuple[list, None]:
         """The batches of an optimiser step, mixed and labelled by the teacher before the student sees the first."""
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
-        batches = [self._labelled(self._prepare_inputs(batch), place) for place, batch in enumerate(batches)]
+        shares = [self._share(place) for place in range(len(batches))]
+        batches = [
+            {**self._labelled(self._prepare_inputs(batch), place, rows), "share": share}
+            for place, (batch, (rows, share)) in enumerate(zip(batches, shares, strict=True))
+        ]
         if self.args.drw_mean == "step" and self.args.in_drw(self.state.epoch):
             sums = [self.drw_loss.weight_sum(batch["labels"], batch["teacher_logits"]) for batch in batches]
+            sums = [value * (share > 0) for value, (_, share) in zip(sums, shares, strict=True)]
             weight_sum = self.accelerator.reduce(torch.stack(sums).mean(), "mean")
-            batches = [{**batch, "weight_sum": weight_sum} for batch in batches]
+            # The share multiplies the whole loss, but this denominator is that of all ranks already.
+            batches = [{**batch, "weight_sum": weight_sum * (batch["share"] or 1.0)} for batch in batches]
         return batches, None
 
-    def _labelled(self, inputs: dict, place: int) -> dict:
-        """A batch as the student gets it; `place` is its place in the accumulation."""
-        images, labels = inputs["pixel_values"], inputs["labels"]
+    def _share(self, place: int) -> tuple[int | None, float]:
+        """Rows of this rank's batch that count, and how much their mean weighs in the mean over the ranks.
+
+        All and 1, but for the last batch of an epoch that several ranks share: Accelerate fills it up with images of
+        the first one, which one rank alone would not see.
+
+        Args:
+            place: of the batch in the accumulation.
+        """
+        args = self.args
+        if args.world_size == 1 or not isinstance(self.train_dataset, TrainingImages):
+            return None, 1.0
+        images, together = self.images_per_epoch, args.train_batch_size * args.world_size
+        steps = -(-images // (together * args.gradient_accumulation_steps))  # of an epoch
+        batch = self.state.global_step % steps * args.gradient_accumulation_steps + place
+        left = images - batch * together
+        rows = min(max(left - args.process_index * args.train_batch_size, 0), args.train_batch_size)
+        # A rank without rows keeps one, whose loss counts nothing: its gradients are waited for.
+        return max(rows, 1), rows * args.world_size / min(left, together)
+
+    def _labelled(self, inputs: dict, place: int, rows: int | None = None) -> dict:
+        """The first rows of a batch, or all, as the student gets them; `place` is its place in the accumulation."""
+        images, labels = inputs["pixel_values"][:rows], inputs["labels"][:rows]
         if not self.args.in_drw(self.state.epoch) or self.args.drw_mixing:
             images, labels = self.mixing(images, labels, self.state.global_step, place)
+        else:
+            images, labels = mirrored(images), mirrored(labels)  # one order of the same images, mixed or not
         return {"pixel_values": images, "labels": labels, "teacher_logits": self._teacher_logits(images)}
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
@@ -165,8 +194,9 @@ class DeiTLTTrainer(BaseTrainer):
         loss = criterion(
             outputs.cls_logits, outputs.distillation_logits, labels, teacher_logits, inputs.get("weight_sum")
         )
-        self._add_parts(loss, labels, teacher_logits, outputs.tokens)
-        return (loss.loss, outputs) if return_outputs else loss.loss
+        share = inputs.get("share", 1.0)
+        self._add_parts(loss, share, labels, teacher_logits, outputs.tokens)
+        return (share * loss.loss, outputs) if return_outputs else share * loss.loss
 
     def _teacher_logits(self, images: Tensor) -> Tensor | None:
         if self.teacher is None:
@@ -175,11 +205,11 @@ class DeiTLTTrainer(BaseTrainer):
             return self.teacher(images)
 
     @torch.no_grad()
-    def _add_parts(self, loss, labels: Tensor, teacher_logits: Tensor | None, tokens: Tensor) -> None:
+    def _add_parts(self, loss, share: float, labels: Tensor, teacher_logits: Tensor | None, tokens: Tensor) -> None:
         """Sum the logged quantities on the device; reading them here would synchronise every step."""
         hard_labels = labels if labels.ndim == 1 else labels.argmax(-1)
         agreement = hard_labels if teacher_logits is None else teacher_logits.argmax(-1)
-        self._parts += torch.stack(
+        self._parts += share * torch.stack(
             [
                 loss.cls_loss,
                 loss.dist_loss,

@@ -6,6 +6,7 @@ import torch
 from timm.data import Mixup
 
 from trainer.augmentation import BatchMixing
+from trainer.augmentation.mixing import mirrored
 
 
 def batch(size, classes=4):
@@ -23,6 +24,21 @@ def test_labels_say_what_was_mixed(size):
     torch.testing.assert_close(targets.sum(-1), torch.ones(size))
 
 
+def test_neighbours_are_mixed_and_the_shares_of_ranks_mix_alone():
+    """The mix of a batch is the mixes of its parts, as long as these are even: they have the same draw."""
+    images, labels = batch(12, classes=12)
+    for seed in range(8):  # Mixup and CutMix
+        mixing = BatchMixing(12, label_smoothing=0.0, seed=seed)
+        mixed, targets = mixing(images, labels, step=1)
+        for row, target in zip(mixed, targets, strict=True):
+            classes = target.nonzero().flatten().tolist()
+            assert classes[0] // 2 == classes[-1] // 2  # 0 and 1, or 2 and 3, ...
+            assert row.mean().item() == pytest.approx((target @ torch.arange(12.0)).item(), abs=1e-4)
+        parts = [mixing(images[rows], labels[rows], step=1) for rows in (slice(0, 4), slice(4, 10), slice(10, 12))]
+        for whole, shares in zip((mixed, targets), zip(*parts, strict=True), strict=True):
+            assert sorted(whole.flatten(1).tolist()) == sorted(torch.cat(shares).flatten(1).tolist())
+
+
 def test_cutmix_share_is_the_pasted_area():
     images, labels = batch(2, classes=2)
     for step in range(20):
@@ -35,7 +51,7 @@ def test_equals_timm_under_the_same_draws():
     ours = BatchMixing(4, seed=5)(images.clone(), labels, step=7, micro_step=1)
     state = np.random.get_state()
     np.random.seed(np.random.SeedSequence((5, 7, 1)).generate_state(3)[1])
-    theirs = Mixup(0.8, 1.0, label_smoothing=0.1, num_classes=4)(images.clone(), labels)
+    theirs = Mixup(0.8, 1.0, label_smoothing=0.1, num_classes=4)(mirrored(images), mirrored(labels))
     np.random.set_state(state)
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b)
@@ -51,8 +67,8 @@ def test_last_image_of_an_odd_batch_stays_and_is_smoothed():
 def test_without_mixing_only_labels_are_smoothed():
     images, labels = batch(4)
     mixed, targets = BatchMixing(4, probability=0.0)(images.clone(), labels, step=0)
-    assert torch.equal(mixed, images)
-    torch.testing.assert_close(targets[1], torch.tensor([0.025, 0.925, 0.025, 0.025]))
+    assert torch.equal(mixed, mirrored(images))  # rows 0, 2, 3, 1
+    torch.testing.assert_close(targets[3], torch.tensor([0.025, 0.925, 0.025, 0.025]))
 
 
 def test_draws_depend_on_seed_step_and_micro_step_alone():

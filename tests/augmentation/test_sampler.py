@@ -9,6 +9,8 @@ from accelerate.data_loader import BatchSamplerShard
 from torch.utils.data import BatchSampler
 
 from trainer.augmentation import TrainingSampler
+from trainer.augmentation.mixing import mirrored
+from trainer.augmentation.sampler import as_partners
 from trainer.errors import DataError
 
 
@@ -48,9 +50,8 @@ def official_batches(sampler, ranks, batch_size):
 
 def settings(batch_size, ranks, repeats):
     """The arguments of a run that leaves out what does not fill a batch."""
-    return SimpleNamespace(
-        train_batch_size=batch_size, world_size=ranks, repeats=repeats, seed=0, drop_partial_batches=True
-    )
+    shape = {"train_batch_size": batch_size, "world_size": ranks, "repeats": repeats}
+    return SimpleNamespace(**shape, seed=0, drop_partial_batches=True, mixes=True)
 
 
 # CIFAR-10-LT and CIFAR-100-LT, rho 100, 50 and 10; from 64 to 207 images do not fill a pair of batches.
@@ -58,15 +59,47 @@ OFFICIAL = [12_406, 13_996, 20_431, 10_847, 12_608, 19_573]
 
 
 @pytest.mark.parametrize("rows", OFFICIAL)
-@pytest.mark.parametrize("ranks", [1, 2])
-def test_batches_are_those_of_the_official_two_gpus(rows, ranks):
-    args = settings(128, ranks, repeats=3)
-    sampler = TrainingSampler.for_run(args, rows)
+def test_batches_of_a_rank_are_those_of_the_official_two_gpus(rows):
+    sampler = TrainingSampler.for_run(settings(128, 1, repeats=3), rows)
     assert len(sampler) == rows // 256 * 256  # samples of an epoch in the official code
     ours = [sorted(row for row, *_ in batch) for batch in BatchSampler(sampler, 128, drop_last=False)]
     theirs = [sorted(batch) for batch in official_batches(sampler, 2, 128)]
     assert sorted(ours) == sorted(theirs)
     assert {len(set(batch)) for batch in ours} <= {85, 86, 87}  # 43 with all views of an image in one batch
+
+
+@pytest.mark.parametrize("rows", OFFICIAL)
+def test_two_ranks_share_the_images_of_the_official_steps_in_other_halves(rows):
+    """The partners of mixing stay on one rank, so each half holds as many distinct images, but other ones."""
+    sampler = TrainingSampler.for_run(settings(128, 2, repeats=3), rows)
+    assert len(sampler) == rows // 256 * 256
+    ours = [[row for row, *_ in batch] for batch in BatchSampler(sampler, 128, drop_last=False)]
+    theirs = official_batches(sampler, 2, 128)
+    assert sorted(row for batch in ours for row in batch) == sorted(row for batch in theirs for row in batch)
+    assert {len(set(batch)) for batch in ours} <= {84, 85, 86, 87, 88}
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 8])
+def test_partners_are_those_that_timm_mixes(size):
+    """First with last, second with last but one; `mirrored` gives the old order back."""
+    batch = torch.arange(size)
+    ordered = torch.from_numpy(as_partners(batch.numpy()))
+    assert torch.equal(mirrored(ordered), batch)
+    even = size // 2 * 2
+    assert ordered[:even].view(-1, 2).sum(1).tolist() == [even - 1] * (even // 2)
+    in_order, in_pairs = (list(TrainingSampler(30, 8, partners=partners)) for partners in (False, True))
+    for start in range(0, 30, 8):
+        expected = [in_order[start:][place] for place in as_partners(torch.arange(min(8, 30 - start)).numpy())]
+        assert in_pairs[start : start + 8] == expected
+
+
+@pytest.mark.parametrize("partners", [False, True])
+def test_a_rank_holds_whole_pairs(partners):
+    sampler = TrainingSampler(48, 24, 3, partners=partners)
+    one = [batch[i : i + 2] for batch in BatchSampler(sampler, 24, False) for i in range(0, 24, 2)]
+    shards = [batch for rank in range(3) for batch in BatchSamplerShard(BatchSampler(sampler, 8, False), 3, rank)]
+    several = [batch[i : i + 2] for batch in shards for i in range(0, 8, 2)]
+    assert sorted(one) == sorted(several)
 
 
 @pytest.mark.parametrize("repeats", [1, 3])
@@ -107,7 +140,7 @@ def test_ranks_share_the_epoch_without_loss(ranks):
 
 
 def test_two_ranks_have_the_batches_of_one_at_the_same_optimiser_step():
-    """128 images x 8 accumulated on one GPU, 128 x 4 on two: the same eight batches, so mixing pairs the same."""
+    """128 images x 8 accumulated on one GPU, 128 x 4 on two: the same eight batches, dealt in another order."""
     one = [sorted(b) for b in BatchSampler(TrainingSampler(4_096, 128), 128, False)]
     two = [sorted(b) for b in BatchSampler(TrainingSampler(4_096, 256), 128, False)]
     for step in range(4):

@@ -7,6 +7,7 @@ from helpers import history, picture_dataset, teacher, train, training_images
 from torch import nn
 
 from trainer.augmentation import BatchMixing, EvaluationImages, TrainingSampler, image_processor
+from trainer.augmentation.mixing import mirrored
 from trainer.errors import TeacherError
 from trainer.evaluation import expert_report
 from trainer.teachers import Teacher
@@ -47,7 +48,7 @@ def measure(model=None, probability=1.0, batch_size=5, num_images=64, seed=0):
     return behaviour_on_training_images(
         model or as_teacher(Level()),
         training_images(COUNTS, seed=seed),
-        TrainingSampler(sum(COUNTS), batch_size, seed=seed),
+        TrainingSampler(sum(COUNTS), batch_size, seed=seed, partners=True),
         PROCESSOR,
         mixing,
         None,
@@ -99,13 +100,13 @@ def test_either_is_a_class_with_a_share_in_the_label(probability):
     mixing, model, hits, mixed = BatchMixing(3, probability=probability, label_smoothing=0.0), Level(), [], []
     images = training_images(COUNTS)
     for step in range(16):
-        sampler = TrainingSampler(len(images), 5)
+        sampler = TrainingSampler(len(images), 5, partners=True)
         sampler.set_epoch(step // 4)
         rows = images.__getitems__(list(sampler)[5 * (step % 4) : 5 * (step % 4) + 5])
         pixels = torch.stack([row["pixel_values"] for row in rows])
-        blended, shares = mixing(pixels.clone(), torch.tensor([row["labels"] for row in rows]), step)
+        blended, shares = mixing(pixels, torch.tensor([row["labels"] for row in rows]), step)
         hits += (shares.gather(1, model(blended).argmax(-1, keepdim=True)) > 0).flatten().tolist()
-        mixed += (blended != pixels).flatten(1).any(1).tolist()
+        mixed += (blended != mirrored(pixels)).flatten(1).any(1).tolist()
     figures = measure(probability=probability)["mixed"]
     assert figures["either"] == pytest.approx(100 * np.mean(hits))
     assert figures["mixed_images"] == pytest.approx(100 * np.mean(mixed))

@@ -10,10 +10,12 @@ from trainer.augmentation.transforms import seeded
 
 
 class BatchMixing:
-    """Mixup or CutMix with one draw per batch, each image mixed with its mirror in the batch; labels smoothed.
+    """Mixup or CutMix with one draw per batch, each image mixed with its neighbour in the batch; labels smoothed.
 
-    Mixup (Zhang et al. 2018) and CutMix (Yun et al. 2019) by timm, with the paper's settings as defaults. An odd batch
-    keeps its last image unmixed, where timm refuses it.
+    Mixup (Zhang et al. 2018) and CutMix (Yun et al. 2019) by timm, with the paper's settings as defaults. The first
+    image is mixed with the second, the third with the fourth, and so on: `TrainingSampler` puts partners there, and
+    ranks that share a batch mix the pairs that one rank would. An odd batch keeps its last image unmixed, where timm
+    refuses it.
 
     Args:
         num_classes: C.
@@ -44,7 +46,7 @@ class BatchMixing:
         )
 
     def __call__(self, images: Tensor, labels: Tensor, step: int, micro_step: int = 0) -> tuple[Tensor, Tensor]:
-        """Mix one batch; the images given are overwritten.
+        """Mix one batch.
 
         Args:
             images: (B, 3, H, W).
@@ -53,12 +55,22 @@ class BatchMixing:
             micro_step: place in the accumulation of that step. Default 0.
 
         Returns:
-            images (B, 3, H, W) and label distributions (B, C).
+            images (B, 3, H, W) and label distributions (B, C), in the order that `mirrored` gives.
         """
         even = len(images) // 2 * 2
+        images, labels = mirrored(images), mirrored(labels)
         with seeded(self.seed, step, micro_step):
             mixed, targets = self._mixup(images[:even], labels[:even])
         if even == len(images):
             return mixed, targets
         last = mixup_target(labels[even:], self._mixup.num_classes, lam=1.0, smoothing=self._mixup.label_smoothing)
         return torch.cat([mixed, images[even:]]), torch.cat([targets, last])
+
+
+def mirrored(batch: Tensor) -> Tensor:
+    """A copy of a batch in which neighbours stand opposite one another: the first of each, then the second backward.
+
+    timm mixes images that stand so. The last of an odd batch stays where it is.
+    """
+    even = len(batch) // 2 * 2
+    return torch.cat([batch[:even:2], batch[1:even:2].flip(0), batch[even:]])

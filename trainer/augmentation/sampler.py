@@ -29,6 +29,10 @@ class TrainingSampler(Sampler):
     number of them. Were the views of an image all in one batch, that would hold 43, and in DRW a rare class would be
     weighed against itself. Without accumulation on one rank the two batches belong to two optimiser steps.
 
+    For mixing, each batch over all ranks comes as neighbours that are mixed with one another (`partners`): the first
+    with the last, the second with the last but one, as timm pairs them. So the share of each rank holds whole pairs,
+    and an image's partner does not depend on the number of ranks, as long as a rank's batch is even.
+
     The official sampler does not move on without a launcher; this one moves on each epoch. It is global: Accelerate
     gives each rank its batches, so nothing is sharded twice.
 
@@ -39,16 +43,25 @@ class TrainingSampler(Sampler):
         seed: the order is a function of (seed, epoch). Default 0.
         multiple_of: an epoch has the largest number of samples up to N that is a multiple of it. Default 1, all N;
             the official code's 256.
+        partners: order each batch for `BatchMixing`. Default False.
 
     Yields:
-        `ImageKey`s. Their position is the one before dealing, so that the augmentation does not depend on the batch
-        size.
+        `ImageKey`s. Their position is the one before dealing and pairing, so that the augmentation does not depend on
+        the batch size.
 
     Raises:
         ValueError: no row, no repeat, no image in a batch or a multiple below 1.
     """
 
-    def __init__(self, num_rows: int, batch_size: int, repeats: int = 3, seed: int = 0, multiple_of: int = 1):
+    def __init__(
+        self,
+        num_rows: int,
+        batch_size: int,
+        repeats: int = 3,
+        seed: int = 0,
+        multiple_of: int = 1,
+        partners: bool = False,
+    ):
         if min(num_rows, batch_size, repeats, multiple_of) < 1:
             raise ValueError(
                 f"the sampler needs at least one row, one image in a batch, one repeat and a multiple of 1, got "
@@ -59,6 +72,7 @@ class TrainingSampler(Sampler):
         self.repeats = repeats
         self.seed = seed
         self.multiple_of = multiple_of
+        self.partners = partners
         self.epoch = 0
 
     @classmethod
@@ -68,7 +82,7 @@ class TrainingSampler(Sampler):
         On one rank a pair takes two batches; the batch of two ranks, or of any even number, holds whole pairs.
 
         Args:
-            args: `RunArguments` with `repeats`, views of an image per draw.
+            args: `RunArguments` with `repeats`, views of an image per draw, and `mixes`, whether batches are mixed.
             num_rows: N.
 
         Raises:
@@ -81,7 +95,8 @@ class TrainingSampler(Sampler):
                 f"drop_partial_batches keeps multiples of {whole} images, which leaves none of {num_rows} training "
                 "images; lower the batch size or unset it"
             )
-        return cls(num_rows, batch_size, args.repeats, args.seed, whole if args.drop_partial_batches else 1)
+        multiple_of = whole if args.drop_partial_batches else 1
+        return cls(num_rows, batch_size, args.repeats, args.seed, multiple_of, args.mixes)
 
     def set_epoch(self, epoch: int) -> None:
         """Move to an epoch (0-based); Trainer calls it through the data loader."""
@@ -93,12 +108,24 @@ class TrainingSampler(Sampler):
     def __iter__(self) -> Iterator[ImageKey]:
         rows = np.random.default_rng((self.seed, self.epoch)).permutation(self.num_rows)
         rows = rows.repeat(self.repeats)[: len(self)].tolist()
-        return iter([ImageKey(rows[position], self.epoch, position) for position in self._dealt()])
+        positions = self._dealt()
+        if self.partners:
+            batches = np.split(positions, range(self.batch_size, len(self), self.batch_size))
+            positions = np.concatenate([as_partners(batch) for batch in batches])
+        return iter([ImageKey(rows[position], self.epoch, position) for position in positions.tolist()])
 
-    def _dealt(self) -> list[int]:
+    def _dealt(self) -> np.ndarray:
         """The positions 0, 2, 4, ... of each pair of batches, then 1, 3, 5, ...; as they are without repeats."""
         positions = np.arange(len(self))
         if self.repeats == 1:
-            return positions.tolist()
+            return positions
         pairs = np.split(positions, range(2 * self.batch_size, len(self), 2 * self.batch_size))
-        return np.concatenate([half for pair in pairs for half in (pair[::2], pair[1::2])]).tolist()
+        return np.concatenate([half for pair in pairs for half in (pair[::2], pair[1::2])])
+
+
+def as_partners(batch: np.ndarray) -> np.ndarray:
+    """A batch in the order first, last, second, last but one, ...; the last image of an odd one stays where it is."""
+    even = len(batch) // 2 * 2
+    result = batch.copy()
+    result[:even:2], result[1:even:2] = batch[: even // 2], batch[even // 2 : even][::-1]
+    return result

@@ -97,6 +97,11 @@ class TeacherArguments(RunArguments):
         """Views of an image per draw: a teacher's training does not repeat images."""
         return 1
 
+    @property
+    def mixes(self) -> bool:
+        """A teacher's images are not mixed."""
+        return False
+
     def sam_rho_in(self, epoch: float | None) -> float:
         """SAM's radius in an epoch (a fraction counts as begun); 0 for plain SGD."""
         if not self.sam_rho:

@@ -12,6 +12,7 @@ from torch.utils.data import BatchSampler, DataLoader
 from transformers import BaseImageProcessor
 
 from trainer.augmentation import BatchMixing, EvaluationImages, ImageKey, TrainingImages, TrainingSampler
+from trainer.augmentation.mixing import mirrored
 from trainer.data import class_counts
 from trainer.errors import TeacherError
 from trainer.evaluation import expert_report, head_mid_tail
@@ -123,14 +124,14 @@ def _answers(teacher: Teacher, pixels: Tensor, labels: Tensor) -> Tensor:
 
 
 def _mixed_answers(teacher: Teacher, mixing: BatchMixing, pixels: Tensor, labels: Tensor, step: int) -> Tensor:
-    """(5, B): arg max, label with the larger share, own label, mirror's label, whether the image was mixed."""
-    even = len(labels) // 2 * 2  # the last image of an odd batch is its own mirror
-    mirrored = torch.cat([labels[:even].flip(0), labels[even:]])
-    before = pixels.clone()
+    """(5, B): arg max, label with the larger share, own label, partner's label, whether the image was mixed."""
+    before, own = mirrored(pixels), mirrored(labels)
+    even = len(own) // 2 * 2  # the last image of an odd batch is its own partner
+    partners = torch.cat([own[:even].flip(0), own[even:]])
     pixels, shares = mixing(pixels, labels, step)
     was_mixed = (pixels != before).flatten(1).any(1)
-    second = torch.where(was_mixed, mirrored, labels)  # some batches are left unmixed, some boxes are empty
-    return torch.cat([_answers(teacher, pixels, shares.argmax(-1)), torch.stack([labels, second, was_mixed])])
+    second = torch.where(was_mixed, partners, own)  # some batches are left unmixed, some boxes are empty
+    return torch.cat([_answers(teacher, pixels, shares.argmax(-1)), torch.stack([own, second, was_mixed])])
 
 
 def _figures(answers: np.ndarray, labels: np.ndarray, groups: dict[str, np.ndarray]) -> dict:
