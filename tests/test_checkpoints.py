@@ -1,9 +1,6 @@
 """What a run saves, takes up again, averages and selects."""
 
-import functools
 import shutil
-import tempfile
-from pathlib import Path
 
 import pytest
 import torch
@@ -19,7 +16,7 @@ from helpers import (
 )
 
 from trainer.augmentation import EvaluationImages, image_processor
-from trainer.checkpoints import check_checkpoint, last_complete_checkpoint, load_student
+from trainer.checkpoints import load_student
 from trainer.errors import CheckpointError
 from trainer.run.student import save_and_test, weights_of
 from trainer.teachers import Teacher
@@ -85,61 +82,6 @@ def test_the_average_is_found_beside_the_checkpoint_that_is_named(tmp_path):
     whole = train(tmp_path / "whole", **shared)
     resumed = train(tmp_path / "other", resume=str(tmp_path / "whole" / "checkpoint-8"), **shared)
     assert torch.equal(*(weights(t.ema_callback.ema.module) for t in (whole, resumed)))
-
-
-def test_a_checkpoint_that_was_cut_off_is_passed_over(tmp_path):
-    train(tmp_path, save_strategy="epoch", num_train_epochs=3, save_total_limit=10)
-    assert last_complete_checkpoint(tmp_path) == str(tmp_path / "checkpoint-12")
-    (tmp_path / "checkpoint-12" / "trainer_state.json").write_text('{"global_st')
-    assert last_complete_checkpoint(tmp_path) == str(tmp_path / "checkpoint-8")
-    (tmp_path / "checkpoint-8" / "trainer_state.json").unlink()
-    assert last_complete_checkpoint(tmp_path) == str(tmp_path / "checkpoint-4")
-    assert (tmp_path / "checkpoint-4" / "ema.safetensors").is_file()
-    assert last_complete_checkpoint(tmp_path / "nowhere") is None
-
-
-FILES = ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "ema.safetensors", "config.json")
-
-
-@pytest.mark.parametrize("name", [*FILES, "training_args.bin", "trainer_state.json"])
-def test_a_damaged_checkpoint_is_passed_over_and_named(tmp_path, caplog, name):
-    """Each of its files in turn, cut in half and empty."""
-    folder = Path(shutil.copytree(three_checkpoints(), tmp_path / "run"))
-    newest = folder / "checkpoint-12"
-    content = (newest / name).read_bytes()
-    for damaged in (content[: len(content) // 2], b""):
-        (newest / name).write_bytes(damaged)
-        assert last_complete_checkpoint(folder) == str(folder / "checkpoint-8")
-        assert f"checkpoint-12 is not a complete checkpoint: {name} is damaged; passed over" in caplog.text
-        with pytest.raises(CheckpointError, match=f"{name} is damaged"):
-            check_checkpoint(newest)
-    (newest / name).write_bytes(content)
-    assert last_complete_checkpoint(folder) == str(newest)
-
-
-MISSING = (
-    "optimizer.pt",
-    "scheduler.pt",
-    "rng_state.pth",
-    "model.safetensors",
-    "ema.safetensors",
-    "trainer_state.json",
-)
-
-
-@pytest.mark.parametrize("name", MISSING)
-def test_without_one_of_its_files_a_checkpoint_would_start_that_anew(tmp_path, name):
-    folder = Path(shutil.copytree(three_checkpoints(), tmp_path / "run"))
-    (folder / "checkpoint-12" / name).unlink()
-    assert last_complete_checkpoint(folder, also=("ema.safetensors",)) == str(folder / "checkpoint-8")
-
-
-@functools.cache
-def three_checkpoints():
-    """A run's folder, made once."""
-    folder = tempfile.mkdtemp()
-    train(folder, save_strategy="epoch", num_train_epochs=3, save_total_limit=10)
-    return folder
 
 
 def test_a_history_line_that_was_cut_off_is_dropped(tmp_path):

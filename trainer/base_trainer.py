@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
+import signal
+from functools import partial
+from pathlib import Path
 
 from torch import nn
 from torch.utils.data import Dataset as TorchDataset
 from transformers import Trainer
+from transformers.trainer import TRAINING_ARGS_NAME
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from trainer.augmentation import TrainingImages, TrainingSampler
 from trainer.augmentation.device_images import DeviceImages
@@ -14,7 +20,11 @@ from trainer.base_arguments import RunArguments
 from trainer.callbacks import HistoryCallback
 from trainer.errors import DataError, RunError
 from trainer.evaluation import expert_report
+from trainer.resuming import saving, write_checksums
 from trainer.reweighting import effective_number_weights
+from trainer.stopping import StopAtSignal, ignore_termination
+
+SUMS_FILE = "sums_since_log.json"
 
 
 class BaseTrainer(Trainer):
@@ -57,21 +67,33 @@ class BaseTrainer(Trainer):
             raise RunError(f"the loss is {logs['loss']} at step {self.state.global_step}; {self.not_finite_advice}")
 
     def train(self, resume_from_checkpoint: str | None = None, **kwargs):
-        """Train as Trainer does, but to the end: a callback or a signal may stop it before.
+        """Train as Trainer does, but to the end. SIGTERM saves a checkpoint first, and then does what it did before.
 
         Raises:
-            RunError: it was stopped.
+            RunError: a callback stopped it before its end.
         """
-        try:
-            output = super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
-        finally:
-            self._end_workers()
+        with StopAtSignal() as stop:
+            self.add_callback(stop)
+            try:
+                output = super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+            finally:
+                self.remove_callback(stop)
+                self._end_workers()
+        if stop.stopped:
+            signal.raise_signal(signal.SIGTERM)
         if self.state.global_step < self.state.max_steps:
             raise RunError(
                 f"the training was stopped at step {self.state.global_step} of {self.state.max_steps}; go on with "
                 "--resume_from_checkpoint=true"
             )
         return output
+
+    def _get_dataloader(self, *args, **kwargs):
+        """Trainer's, with workers that a signal to the whole job does not end before their run has saved."""
+        loader = super()._get_dataloader(*args, **kwargs)
+        plain = getattr(loader, "base_dataloader", loader)
+        plain.worker_init_fn = partial(_start_worker, plain.worker_init_fn)
+        return loader
 
     def predict(self, *args, **kwargs):
         """Predict as Trainer does; its workers end with it."""
@@ -88,6 +110,42 @@ class BaseTrainer(Trainer):
             if iterator is not None:
                 iterator._shutdown_workers()
                 loader.base_dataloader._iterator = None
+
+    def _save_checkpoint(self, model, trial) -> None:
+        """Trainer's; a disk that is full or out of reach is one line."""
+        with saving(Path(self.args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}")):
+            super()._save_checkpoint(model, trial)
+
+    def _save(self, output_dir: str | None = None, state_dict=None) -> None:
+        """Trainer's without training_args.bin: a pickle, which runs code where it is loaded, and nobody loads it."""
+        super()._save(output_dir, state_dict)
+        if self.args.should_save:
+            Path(output_dir or self.args.output_dir, TRAINING_ARGS_NAME).unlink(missing_ok=True)
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        """Trainer's; it is the last of its files but the one that completes a checkpoint, so the checksums follow."""
+        super()._save_rng_state(output_dir)
+        sums = self.sums_since_log()
+        if self.args.should_save:
+            Path(output_dir, SUMS_FILE).write_text(json.dumps(sums) + "\n")
+            write_checksums(output_dir)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        """Trainer's, right before the first step; what was summed up for the next log goes on too."""
+        super()._load_rng_state(checkpoint)
+        file = Path(checkpoint, SUMS_FILE)
+        if file.is_file():
+            self.add_sums(json.loads(file.read_text()))
+
+    def sums_since_log(self) -> dict:
+        """What the next log is made of, as JSON takes it: of all ranks, so it synchronises them."""
+        loss = self.accelerator.reduce(self._tr_loss, "mean").item()
+        return {"last_log": self._globalstep_last_logged, "loss": loss}
+
+    def add_sums(self, sums: dict) -> None:
+        """Go on from what `sums_since_log` gave."""
+        self._globalstep_last_logged = sums["last_log"]
+        self._tr_loss += sums["loss"]
 
     def report(self, prediction) -> dict[str, dict]:
         """The expert report of what `predict` returned or `compute_metrics` was given."""
@@ -124,3 +182,9 @@ class BaseTrainer(Trainer):
     def _get_grad_norm(self, model, grad_norm=None):
         """The norm that clipping has computed anyway, or none: Trainer would compute it at every step for its log."""
         return None if grad_norm is None else super()._get_grad_norm(model, grad_norm)
+
+
+def _start_worker(start, index: int) -> None:
+    ignore_termination()
+    if start is not None:
+        start(index)

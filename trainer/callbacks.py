@@ -96,7 +96,8 @@ class HistoryCallback(TrainerCallback):
         if state.is_world_process_zero:
             path = self._path(args)
             rows = read_history(args.output_dir) if path.is_file() and state.global_step else []
-            kept = [row for row in rows if row["step"] <= state.global_step]
+            # Trainer sums a training up in its last row, also one that was stopped.
+            kept = [row for row in rows if row["step"] <= state.global_step and "train_runtime" not in row]
             path.write_text("".join(json.dumps(row) + "\n" for row in kept))
 
     def on_log(self, args, state, control, logs: dict | None = None, **kwargs):

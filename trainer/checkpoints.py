@@ -1,30 +1,16 @@
-"""Loading of saved students, with checks of their weights; which checkpoint a run resumes from."""
+"""Loading of saved students, with checks of their weights."""
 
 from __future__ import annotations
 
 import json
-import logging
-import zipfile
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers import AutoImageProcessor, BaseImageProcessor
 
 from modeling_deit_lt import DeiTLTForImageClassification
 from trainer.errors import CheckpointError
-
-logger = logging.getLogger(__name__)
-
-STATE = "trainer_state.json"  # Trainer writes it last
-# Patterns of which one must be there; the second ones are those of FSDP and DeepSpeed.
-NEEDED = (
-    ("model*.safetensors", "pytorch_model_fsdp*", "global_step*"),
-    ("optimizer.pt", "optimizer*", "global_step*"),
-    ("scheduler.pt",),
-    ("rng_state*.pth",),
-)
 
 
 def holds_student(folder: str | Path) -> bool:
@@ -98,66 +84,3 @@ def _model_type(folder: str | Path) -> str | None:
 
 def _reason(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
-
-
-def last_complete_checkpoint(folder: str | Path, also: tuple[str, ...] = ()) -> str | None:
-    """The newest complete checkpoint of a run, or None; a warning names each that is incomplete.
-
-    Args:
-        folder: of the run.
-        also: as for `check_checkpoint`.
-    """
-    found = [path for path in Path(folder).glob("checkpoint-*") if path.name.split("-")[1].isdigit()]
-    for path in sorted(found, key=lambda path: int(path.name.split("-")[1]), reverse=True):
-        try:
-            check_checkpoint(path, also)
-        except CheckpointError as error:
-            logger.warning("%s; passed over", error)
-            continue
-        return str(path)
-    return None
-
-
-def share_done(checkpoint: str | Path | None) -> float:
-    """How much of a training a checkpoint has behind it, in [0, 1]; 0 for none."""
-    if checkpoint is None:
-        return 0.0
-    state = json.loads(Path(checkpoint, STATE).read_text())
-    return state["global_step"] / max(1, state.get("max_steps", 0), state["global_step"])
-
-
-def check_checkpoint(folder: str | Path, also: tuple[str, ...] = ()) -> None:
-    """Refuse a checkpoint that a run cannot resume from.
-
-    Args:
-        folder: of the checkpoint.
-        also: names of files that this run needs besides Trainer's. Default: none.
-
-    Raises:
-        CheckpointError: it was cut off while it was saved, or a file of it is missing or damaged.
-    """
-    folder = Path(folder)
-    if not (folder / STATE).is_file():
-        raise CheckpointError(f"{folder} is not a complete checkpoint: it has no {STATE}")
-    for patterns in (*NEEDED, *((name,) for name in also)):
-        if not any(next(folder.glob(pattern), None) for pattern in patterns):
-            raise CheckpointError(f"{folder} is not a complete checkpoint: it has no {patterns[0]}")
-    for file in sorted(path for path in folder.iterdir() if path.is_file()):
-        if _is_damaged(file):
-            raise CheckpointError(f"{folder} is not a complete checkpoint: {file.name} is damaged")
-
-
-def _is_damaged(file: Path) -> bool:
-    try:
-        if file.suffix == ".safetensors":
-            with safe_open(file, "pt"):
-                return False
-        if file.suffix in (".pt", ".pth", ".bin"):  # torch's files are zip archives; nothing is unpickled here
-            with zipfile.ZipFile(file) as archive:
-                return archive.testzip() is not None
-        if file.suffix == ".json":
-            content = json.loads(file.read_text())
-            return file.name == STATE and not (isinstance(content, dict) and "global_step" in content)
-    except (OSError, ValueError, SafetensorError, zipfile.BadZipFile):
-        return True
-    return False

@@ -21,5 +21,9 @@ class CheckpointError(DeiTLTError):
     """A model folder or checkpoint is missing, incomplete or foreign."""
 
 
+class UnsafeFileError(CheckpointError):
+    """A file that should hold data could run code; it was not loaded."""
+
+
 class RunError(DeiTLTError):
     """The run itself cannot start, such as an output folder that is not empty."""

@@ -232,6 +232,18 @@ class DeiTLTTrainer(BaseTrainer):
             self._batches = self._drw_batches = 0
         super().log(logs, start_time)
 
+    def sums_since_log(self) -> dict:
+        """Also those of the loss parts."""
+        parts = self.accelerator.reduce(self._parts, "mean").tolist()
+        return {**super().sums_since_log(), "parts": parts, "batches": [self._batches, self._drw_batches]}
+
+    def add_sums(self, sums: dict) -> None:
+        """Also to those of the loss parts."""
+        super().add_sums(sums)
+        self._parts += torch.tensor(sums["parts"], device=self._parts.device)
+        self._batches += sums["batches"][0]
+        self._drw_batches += sums["batches"][1]
+
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
         """All but tokens, position embeddings, biases and norms (DeiT-LT's AdamW groups)."""
         names = super().get_decay_parameter_names(model)

@@ -13,6 +13,7 @@ from helpers import SCRIPTS, image_tree, write_recipe
 
 from trainer.commands import boundary, finetune
 from trainer.errors import DataError, SettingError
+from trainer.stopping import Terminated
 
 
 def end_of(monkeypatch, capsys, error):
@@ -46,11 +47,21 @@ def test_what_nobody_foresaw_is_its_kind_its_place_and_a_file(monkeypatch, capsy
 
 
 def test_a_note_of_a_runs_folder_says_where_the_traceback_is(monkeypatch, capsys):
-    error = OSError(28, "No space left on device")
+    error = RuntimeError("of all things")
     error.add_note("its traceback is in out/traceback.txt")
+    error.add_note("--resume_from_checkpoint=true")
     code, line = end_of(monkeypatch, capsys, error)
     assert code == 1
-    assert line.endswith("No space left on device; its traceback is in out/traceback.txt")
+    assert line.endswith("of all things; its traceback is in out/traceback.txt")
+
+
+def test_what_the_machine_refuses_is_its_own_words_and_what_to_do(monkeypatch, capsys):
+    error = OSError(28, "No space left on device", "out/history.jsonl")
+    told = "error: No space left on device: out/history.jsonl; make room on that disk"
+    assert end_of(monkeypatch, capsys, error) == (1, told)
+    error.add_note("--resume_from_checkpoint=true")
+    resume = "python scripts/finetune.py 'my recipe.yaml' --seed=1 --resume_from_checkpoint=true"
+    assert end_of(monkeypatch, capsys, error) == (1, f"{told}; go on with: {resume}")
 
 
 def test_an_interrupt_says_how_to_go_on_where_that_is_possible(monkeypatch, capsys):
@@ -59,6 +70,9 @@ def test_an_interrupt_says_how_to_go_on_where_that_is_possible(monkeypatch, caps
     stop.add_note("--resume_from_checkpoint=true")
     resume = "python scripts/finetune.py 'my recipe.yaml' --seed=1 --resume_from_checkpoint=true"
     assert end_of(monkeypatch, capsys, stop) == (130, f"interrupted; go on with: {resume}")
+    stop = Terminated()
+    stop.add_note("--resume_from_checkpoint=true")
+    assert end_of(monkeypatch, capsys, stop) == (143, f"terminated; go on with: {resume}")
 
 
 def test_control_c_in_a_real_run_ends_in_a_line_that_goes_on(tmp_path):

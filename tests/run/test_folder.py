@@ -13,7 +13,7 @@ from trainer.run.folder import LOCK, begin, locked, open_run
 
 def run_in(folder, kind="student", **settings):
     """The checkpoint that a run in this folder would go on from."""
-    with open_run(arguments(folder, **settings), kind) as checkpoint:
+    with open_run(arguments(folder, **settings), kind, {}) as checkpoint:
         return checkpoint
 
 
@@ -127,12 +127,12 @@ def test_a_shared_teachers_folder_is_waited_for(another_run, monkeypatch):
 
 
 def test_what_nobody_foresaw_leaves_its_traceback_and_a_refusal_does_not(tmp_path):
-    with pytest.raises(ZeroDivisionError) as error, open_run(arguments(tmp_path / "a"), "student"):
+    with pytest.raises(ZeroDivisionError) as error, open_run(arguments(tmp_path / "a"), "student", {}):
         raise ZeroDivisionError("of all things")
     assert error.value.__notes__ == [f"its traceback is in {tmp_path / 'a' / 'traceback.txt'}"]
     assert "ZeroDivisionError: of all things" in (tmp_path / "a" / "traceback.txt").read_text()
     assert run_in(tmp_path / "a") is None  # and does not stand in the way of the next start
-    with pytest.raises(DeiTLTError), open_run(arguments(tmp_path / "b"), "student"):
+    with pytest.raises(DeiTLTError), open_run(arguments(tmp_path / "b"), "student", {}):
         raise DeiTLTError("refused")
     assert [path.name for path in (tmp_path / "b").iterdir()] == [".lock"]
 

@@ -1,7 +1,9 @@
-"""Exit codes of all commands: 0 done, 1 one line that says what is wrong, 2 usage, 130 interrupted; no tracebacks."""
+"""Exit codes of all commands: 0 done, 1 one line that says what is wrong, 2 usage, 130 interrupted, 143 terminated (by
+SIGTERM, after a checkpoint where a training was under way); no tracebacks."""
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shlex
@@ -12,6 +14,16 @@ from importlib import import_module
 from pathlib import Path
 
 from trainer.errors import DeiTLTError, SettingError
+
+# What a machine refuses, and what to do.
+NOT_OURS = {
+    errno.ENOSPC: "make room on that disk",
+    errno.EDQUOT: "make room in your quota",
+    errno.EROFS: "name a place that can be written",
+    errno.EACCES: "check its permissions",
+    errno.EPERM: "check its permissions",
+    errno.EMFILE: "raise the limit of open files (ulimit -n), or lower dataloader_num_workers",
+}
 
 
 def run(command: str, words: list[str] | None = None) -> None:
@@ -26,14 +38,29 @@ def run(command: str, words: list[str] | None = None) -> None:
         _quiet_libraries()
         main(sys.argv[1:] if words is None else words)
     except SettingError as error:
-        # The same on all ranks, so one of them says it.
-        end(f"error: {error}" if int(os.environ.get("RANK", 0)) == 0 else "", 2)
+        end(_once(f"error: {error}"), 2)
     except DeiTLTError as error:
         end(f"error: {error}", 1)
     except KeyboardInterrupt as stop:
-        end(f"interrupted{_how_to_go_on(stop)}", 130)
+        # By its name, since the import of its module takes seconds where a command is interrupted before it.
+        word, code = ("terminated", 143) if type(stop).__name__ == "Terminated" else ("interrupted", 130)
+        end(_once(f"{word}{_how_to_go_on(stop)}"), code)
+    except OSError as error:
+        if error.errno not in NOT_OURS:
+            end(_unexpected(error), 1)
+        where = f": {error.filename}" if error.filename else ""
+        end(f"error: {error.strerror}{where}; {NOT_OURS[error.errno]}{_how_to_go_on(error)}", 1)
     except Exception as error:  # unexpected; the traceback is kept for a bug report
-        end(f"error: {_kind_and_place(error)}; {_where_the_traceback_is(error)}", 1)
+        end(_unexpected(error), 1)
+
+
+def _once(line: str) -> str:
+    """A line that is the same on all ranks, for one of them to say."""
+    return line if int(os.environ.get("RANK", 0)) == 0 else ""
+
+
+def _unexpected(error: Exception) -> str:
+    return f"error: {_kind_and_place(error)}; {_where_the_traceback_is(error)}"
 
 
 def _quiet_libraries() -> None:
@@ -52,8 +79,8 @@ def end(line: str, code: int) -> None:
     sys.exit(code)
 
 
-def _how_to_go_on(stop: KeyboardInterrupt) -> str:
-    """A run's folder notes on the interrupt the flag that resumes it."""
+def _how_to_go_on(stop: BaseException) -> str:
+    """A run's folder notes on what ended it the flag that resumes it."""
     note = _note(stop, "--resume")
     if note is None:
         return ""

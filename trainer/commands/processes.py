@@ -12,7 +12,7 @@ from typing import NamedTuple
 from trainer.errors import RunError, SettingError
 from trainer.run import student_recipe, teacher_recipe
 from trainer.run.files import read_json, write_json
-from trainer.run.folder import METRICS, RESUME, SETTINGS
+from trainer.run.folder import METRICS, RESUME, SETTINGS, differences
 
 
 class PlannedRun(NamedTuple):
@@ -81,12 +81,10 @@ def _check_folder(run: PlannedRun) -> None:
         if (run.folder / METRICS).is_file():
             raise RunError(f"{run.folder} does not say what it was made from; name another --runs, or remove it")
         return
-    found, asked = read_json(run.folder / SETTINGS), run.asked
-    differing = [name for name, value in asked["settings"].items() if found.get("settings", {}).get(name) != value]
-    differing += [part for part in asked if part != "settings" and found.get(part) != asked[part]]
+    differing = differences(read_json(run.folder / SETTINGS), run.asked)
     if differing:
         raise RunError(
-            f"the run in {run.folder} has other settings ({', '.join(differing)}); name another --runs, or remove it"
+            f"the run in {run.folder} has other settings ({'; '.join(differing)}); name another --runs, or remove it"
         )
 
 

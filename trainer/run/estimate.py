@@ -15,8 +15,8 @@ from transformers import Trainer
 from trainer.augmentation import ImageKey, TrainingSampler
 from trainer.augmentation.device_images import collate
 from trainer.base_arguments import RunArguments
-from trainer.checkpoints import share_done
 from trainer.errors import RunError
+from trainer.resuming import share_done
 from trainer.run import student
 from trainer.run.data import RunData
 from trainer.run.dry_run import refused_as

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 import traceback
@@ -13,10 +14,11 @@ from filelock import FileLock, Timeout
 
 from trainer.base_arguments import RunArguments
 from trainer.callbacks import EMA_FILE
-from trainer.checkpoints import check_checkpoint, last_complete_checkpoint
 from trainer.errors import CheckpointError, DeiTLTError, RunError
+from trainer.resuming import check_checkpoint, last_complete_checkpoint
 from trainer.run.files import read_json, write_json
 from trainer.run.ranks import from_first_rank
+from trainer.stopping import raise_terminated
 
 logger = logging.getLogger(__name__)
 
@@ -31,38 +33,42 @@ SECONDS_BETWEEN_TRIES = 2
 
 
 @contextmanager
-def open_run(args: RunArguments, kind: str) -> Iterator[str | None]:
+def open_run(args: RunArguments, kind: str, settings: dict) -> Iterator[str | None]:
     """Context manager: lock the output folder of a run.
 
     An error that nobody foresaw leaves its traceback in the folder; its notes (PEP 678) say so, and
-    those of a keyboard interrupt say how to go on.
+    those of a keyboard interrupt, or of SIGTERM, say how to go on.
 
     Args:
         args: of the run.
         kind: "student" or "teacher".
+        settings: what its recipe asks for, as `begin` wrote it where the run was begun.
 
     Yields:
         The checkpoint to resume from, or None for a run that starts: also for one that was cut off before its first.
 
     Raises:
         RunError: another run works in the folder, it holds something else, or it cannot be written.
-        CheckpointError: there is nothing to resume as asked.
+        CheckpointError: there is nothing to resume as asked, or it was begun with other settings.
     """
     folder, asked = Path(args.output_dir), args.resume_from_checkpoint or "false"
     if asked.lower() == "true" and not from_first_rank(folder.is_dir):
         raise CheckpointError(f"there is no run in {folder} to resume; leave --resume_from_checkpoint out")
     with locked(folder):
-        checkpoint = from_first_rank(lambda: _checkpoint_to_resume(folder, asked, kind, _files_of(args)))
+        checkpoint = from_first_rank(lambda: _checkpoint_to_resume(folder, asked, kind, _files_of(args), settings))
         try:
-            yield checkpoint
+            with raise_terminated():
+                yield checkpoint
         except KeyboardInterrupt as stop:
-            inside = asked.lower() in ("true", "false") or last_complete_checkpoint(folder) is not None
+            inside = asked.lower() in ("true", "false") or any(folder.glob("checkpoint-*"))
             stop.add_note(RESUME if inside else f"--resume_from_checkpoint={asked}")
             raise
         except DeiTLTError:
             raise
         except Exception as error:
             error.add_note(_keep_traceback(folder, error))
+            if any(folder.glob("checkpoint-*")):
+                error.add_note(RESUME)
             raise
 
 
@@ -119,14 +125,70 @@ def kind_of(folder: Path) -> str | None:
     return read_json(folder / SETTINGS).get("kind") if (folder / SETTINGS).is_file() else None
 
 
+def settings_of(checkpoint: str | Path) -> dict:
+    """What the run of a checkpoint was begun with; nothing for one that no run of ours has written."""
+    file = Path(checkpoint).parent / SETTINGS
+    return read_json(file) if file.is_file() else {}
+
+
+def refuse_other_data(checkpoint: str | None, digest: str) -> None:
+    """Refuse to go on with other images or labels than those that a run was begun with.
+
+    Args:
+        checkpoint: to resume from, or None.
+        digest: of the data.
+
+    Raises:
+        CheckpointError: they are others.
+    """
+    if checkpoint is not None and settings_of(checkpoint).get("data", digest) != digest:
+        raise CheckpointError(
+            f"the run of {checkpoint} was begun with other images, labels or class names; restore them, or begin a "
+            "new run in another --output_dir"
+        )
+
+
+def differences(begun: dict, now: dict) -> list[str]:
+    """The settings that differ from those that a run was begun with, each with both values.
+
+    Args:
+        begun: from the folder's settings.json; a name that only one of both knows is of another version, or of no run.
+        now: as a recipe's `asked`.
+    """
+    begun, now = _flat(begun), _flat(json.loads(json.dumps(now)))
+    return [f"{name} {begun[name]}, now {now[name]}" for name in now if name in begun and begun[name] != now[name]]
+
+
+def _flat(asked: dict, owner: str = "") -> dict:
+    """One level of names; those of the teacher's recipe are marked as such."""
+    flat = {owner + name: value for name, value in asked.get("settings", {}).items()}
+    for name, value in asked.items():
+        if name == "teacher" and isinstance(value, dict):
+            flat |= {"teacher": "a recipe", **_flat(value, "teacher's ")}
+        elif name in ("teacher", "group_boundaries"):
+            flat[owner + name] = value
+    return flat
+
+
+def _refuse_other_settings(checkpoint: str, settings: dict) -> None:
+    found = differences(settings_of(checkpoint), settings)
+    if found:
+        raise CheckpointError(
+            f"the run of {checkpoint} was begun with other settings ({'; '.join(found)}); go on with the same, or "
+            "begin a new run in another --output_dir"
+        )
+
+
 def _files_of(args: RunArguments) -> tuple[str, ...]:
     """What a run's checkpoints have besides Trainer's files."""
     return (EMA_FILE,) if getattr(args, "ema_decay", 0) else ()
 
 
-def _checkpoint_to_resume(folder: Path, asked: str, kind: str, also: tuple[str, ...]) -> str | None:
+def _checkpoint_to_resume(folder: Path, asked: str, kind: str, also: tuple[str, ...], settings: dict) -> str | None:
     named = None if asked.lower() in ("true", "false") else Path(asked)
     if named is not None:
+        # The settings first: they say why a file may be missing.
+        _refuse_other_settings(named, settings)
         check_checkpoint(named, also)
     inside = named is not None and named.resolve().parent == folder.resolve()
     if asked.lower() != "true" and not inside:
@@ -138,6 +200,8 @@ def _checkpoint_to_resume(folder: Path, asked: str, kind: str, also: tuple[str, 
         raise RunError(f"the run in {folder} is complete; name another --output_dir for a new one")
     elif holds_something(folder) and kind_of(folder) != kind:
         raise CheckpointError(f"there is no {kind}'s run in {folder} to resume; name another --output_dir")
+    else:
+        _refuse_other_settings(folder / "checkpoint", settings)
     if asked.lower() != "true":
         return asked if named else None
     checkpoint = last_complete_checkpoint(folder, also)

@@ -12,7 +12,7 @@ from trainer.arguments import DataArguments, DistillationArguments, ModelArgumen
 from trainer.errors import SettingError
 from trainer.parsing import closest, make
 from trainer.recipe_files import find_recipe, read_yaml, teacher_file
-from trainer.settings import changed_settings, deciding_settings
+from trainer.settings import changed_settings, deciding_settings, over_all_ranks
 from trainer.teachers.arguments import TeacherArguments
 
 
@@ -32,7 +32,7 @@ class TeacherRecipe:
     @property
     def asked(self) -> dict:
         """What decides what is learned and reported."""
-        own = deciding_settings(self.data) | deciding_settings(self.training)
+        own = deciding_settings(self.data) | over_all_ranks(self.training)
         return {"settings": own, "group_boundaries": self.data.group_boundaries}
 
 
@@ -69,7 +69,7 @@ class StudentRecipe:
     @property
     def asked(self) -> dict:
         """What decides what is learned and reported."""
-        own = deciding_settings(self.model) | deciding_settings(self.data) | deciding_settings(self.training)
+        own = deciding_settings(self.model) | deciding_settings(self.data) | over_all_ranks(self.training)
         teacher = self.training.teacher if self.teacher is None else self.teacher.asked
         return {"settings": own, "teacher": teacher, "group_boundaries": self.data.group_boundaries}
 

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from accelerate import PartialState
 
-from trainer.checkpoints import share_done
 from trainer.machine import free_memory, threads_beside
+from trainer.resuming import share_done
 from trainer.run.data import RunData, prepare_data
 from trainer.run.dry_run import dry_run_student, dry_run_teacher, refused_as
 from trainer.run.estimate import estimate_run, estimate_teacher, is_sharded, told
-from trainer.run.folder import begin, open_run
+from trainer.run.folder import begin, open_run, refuse_other_data
 from trainer.run.progress import CHECK, TEACHER, Progress
+from trainer.run.ranks import from_first_rank
 from trainer.run.recipes import StudentRecipe, TeacherRecipe, student_recipe
 from trainer.run.results import write_results
 from trainer.run.student import Run, build_trainer, train_student, training_images
@@ -56,12 +57,16 @@ def run_student(recipe: StudentRecipe) -> Run:
         DeiTLTError: one line on what cannot be.
     """
     args = recipe.training
-    with open_run(args, "student") as checkpoint, threads_beside(args.dataloader_num_workers, args.device):
+    with (
+        open_run(args, "student", recipe.asked) as checkpoint,
+        threads_beside(args.dataloader_num_workers, args.device),
+    ):
         plan = plan_teacher(recipe)
         dry_run_student(recipe)
         with closing(Progress(args)) as progress:
             progress.say(f"Reading and checking the images of {recipe.data.dataset}")
             data = prepare_data(recipe.data, args, validation=args.model_selection == "validation")
+            from_first_rank(lambda: refuse_other_data(checkpoint, data.digest))
             seconds = estimate_run(plan, recipe, data, checkpoint)
             free_memory()
             if seconds:
@@ -73,7 +78,7 @@ def run_student(recipe: StudentRecipe) -> Run:
             trainer = build_trainer(recipe, data, teacher)
             progress.say(banner(recipe, data, teacher, accuracy, trainer))
             if args.should_save:
-                begin(Path(args.output_dir), "student", recipe.asked)
+                begin(Path(args.output_dir), "student", recipe.asked | {"data": data.digest})
             run = train_student(trainer, recipe, data, progress, teacher, accuracy, checkpoint)
             if args.should_save:
                 write_results(run)
@@ -94,11 +99,15 @@ def run_teacher(recipe: TeacherRecipe) -> dict:
         The contents of its metrics.json.
     """
     args = recipe.training
-    with open_run(args, "teacher") as checkpoint, threads_beside(args.dataloader_num_workers, args.device):
+    with (
+        open_run(args, "teacher", recipe.asked) as checkpoint,
+        threads_beside(args.dataloader_num_workers, args.device),
+    ):
         dry_run_teacher(recipe)
         with closing(Progress(args)) as progress:
             progress.say(f"Reading and checking the images of {recipe.data.dataset}")
             data = prepare_data(recipe.data, args)
+            from_first_rank(lambda: refuse_other_data(checkpoint, data.digest))
             if not is_sharded(args):
                 with refused_as("teacher"):
                     seconds = (1 - share_done(checkpoint)) * estimate_teacher(args, data)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from accelerate import PartialState
 
-from trainer.checkpoints import last_complete_checkpoint
 from trainer.errors import RunError
+from trainer.resuming import last_complete_checkpoint
 from trainer.run.data import RunData
 from trainer.run.dry_run import dry_run_teacher
 from trainer.run.files import read_json, write_json
@@ -18,7 +18,7 @@ from trainer.run.folder import METRICS, SETTINGS, begin, holds_something, kind_o
 from trainer.run.progress import TEACHER, Progress
 from trainer.run.ranks import from_first_rank
 from trainer.run.recipes import StudentRecipe, TeacherRecipe
-from trainer.settings import deciding_settings
+from trainer.settings import deciding_settings, over_all_ranks
 from trainer.teachers import Teacher, TeacherTrainer, as_teacher, open_classifier, train_teacher
 from trainer.teachers.arguments import TeacherArguments
 from trainer.teachers.class_names import class_order, read_class_names
@@ -199,9 +199,9 @@ def train_in_folder(args: TeacherArguments, data: RunData, checkpoint: str | Non
     def begin_training(trainer: TeacherTrainer) -> None:
         progress.attach(trainer, TEACHER)
         if args.should_save:
-            settings = deciding_settings(data.settings) | deciding_settings(args)
+            settings = deciding_settings(data.settings) | over_all_ranks(args)
             told = {"digest": digest, "settings": settings, "group_boundaries": data.settings.group_boundaries}
-            begin(folder, "teacher", told)
+            begin(folder, "teacher", told | {"data": data.digest})
 
     trained = train_teacher(args, data.splits, data.settings.boundaries, checkpoint, on_start=begin_training)
     metrics = {
