@@ -57,7 +57,7 @@ def test_each_value_is_a_row_and_seeds_are_averaged(tmp_path, capsys):
 def test_a_run_with_other_settings_is_refused(tmp_path):
     run_of(tmp_path, "recipe_seed0", 50.0, 10.0, num_train_epochs=20)
     compare(tmp_path, "--num_train_epochs=20")
-    with pytest.raises(RunError, match=r"other settings \(num_train_epochs\)"):
+    with pytest.raises(RunError, match=r"other settings \(num_train_epochs 20.0, now 30.0\)"):
         compare(tmp_path, "--num_train_epochs=30")
 
 

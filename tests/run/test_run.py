@@ -41,7 +41,7 @@ def test_a_run_gives_what_it_leaves_in_its_folder(recipe_file, capsys):
     assert run.prediction.predictions[0].shape == (9, 3)
     settings = json.loads((run.folder / "settings.json").read_text())
     assert "- `teacher`: teacher\n" in (run.folder / "README.md").read_text()
-    assert settings == {"kind": "student", **asked.asked}
+    assert settings == {"kind": "student", **asked.asked, "data": run.data.digest}
     assert run.recipe is asked  # nothing of it was changed on the way
     assert (asked.training.teacher, asked.training.learning_rate, asked.training.warmup_steps) == (
         "teacher.yaml",
