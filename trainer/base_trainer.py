@@ -11,9 +11,10 @@ from transformers import Trainer
 from trainer.augmentation import TrainingImages, TrainingSampler
 from trainer.augmentation.device_images import DeviceImages
 from trainer.base_arguments import RunArguments
-from trainer.callbacks import HistoryCallback
+from trainer.callbacks import EpochCallback, HistoryCallback
 from trainer.errors import DataError, RunError
 from trainer.evaluation import expert_report
+from trainer.ranks import gather_files
 from trainer.reweighting import effective_number_weights
 
 
@@ -46,6 +47,7 @@ class BaseTrainer(Trainer):
         self.class_weights = effective_number_weights(counts, args.drw_beta).to(args.device)
         self.history = HistoryCallback()
         self.add_callback(self.history)
+        self.add_callback(EpochCallback())
         asked = self.train_dataset is not None and args.drop_partial_batches
         if asked and not isinstance(self._get_train_sampler(), TrainingSampler):
             raise DataError("drop_partial_batches is for TrainingImages; wrap the training data in it")
@@ -120,6 +122,10 @@ class BaseTrainer(Trainer):
         if not isinstance(dataset, (TrainingImages, DeviceImages)):
             return super()._get_train_sampler(train_dataset)
         return TrainingSampler.for_run(self.args, len(dataset))
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        """Trainer's, of all ranks by the first one: other machines need not have the folder."""
+        gather_files(super()._save_rng_state, output_dir)
 
     def _get_grad_norm(self, model, grad_norm=None):
         """The norm that clipping has computed anyway, or none: Trainer would compute it at every step for its log."""

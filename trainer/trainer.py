@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
 import torch
@@ -14,12 +15,13 @@ from transformers import get_scheduler
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from modeling_deit_lt import NO_WEIGHT_DECAY, DeiTLTForImageClassification
+from modeling_deit_lt.layers_deit_lt import DeiTLTLayer
 from trainer.arguments import DistillationArguments, ModelArguments
 from trainer.augmentation import BatchMixing, EvaluationImages, TrainingImages, image_processor, train_transform
 from trainer.base_trainer import BaseTrainer
 from trainer.callbacks import EmaCallback, SelectionCallback
 from trainer.data import class_counts, image_and_label, with_classes
-from trainer.errors import CheckpointError, DataError, TeacherError
+from trainer.errors import CheckpointError, DataError, RunError, TeacherError
 from trainer.losses import DistillationLoss
 from trainer.students import adopt_classes, build_student, class_names_of
 from trainer.teachers import Teacher, load_teacher
@@ -234,12 +236,42 @@ class DeiTLTTrainer(BaseTrainer):
                 f"{resume_from_checkpoint} does not hold the weights of this model; name another one"
             ) from error
 
-    def _save(self, output_dir: str | None = None, state_dict=None) -> None:
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save, and write the EMA into a checkpoint before Trainer writes the file that completes it."""
-        super()._save(output_dir, state_dict)
-        is_checkpoint = Path(output_dir or "").name.startswith(PREFIX_CHECKPOINT_DIR)
-        if self.ema_callback is not None and is_checkpoint and self.args.should_save:
+        super().save_model(output_dir, _internal_call)
+        if self.ema_callback is not None and Path(output_dir or "").name.startswith(PREFIX_CHECKPOINT_DIR):
             self.ema_callback.save(output_dir)
+
+    def _save(self, output_dir: str | None = None, state_dict=None) -> None:
+        """Trainer's; under FSDP through a plain model, for transformers would copy the code of FSDP's classes."""
+        divided = self.model
+        if self.is_fsdp_enabled:
+            with torch.device("meta"):
+                self.model = DeiTLTForImageClassification(divided.config)
+        try:
+            super()._save(output_dir, state_dict)
+        finally:
+            self.model = divided
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """Trainer's; under FSDP the layers are divided, and what would leave no model folder is refused.
+
+        Raises:
+            RunError: FSDP 1, or weights that each rank saves by itself.
+        """
+        super().create_accelerator_and_postprocess()
+        plugin = getattr(self.accelerator.state, "fsdp_plugin", None)
+        if plugin is None:
+            return
+        if plugin.fsdp_version != 2 or "FULL" not in str(plugin.state_dict_type):
+            raise RunError(
+                "FSDP needs fsdp_version 2 and fsdp_state_dict_type FULL_STATE_DICT here, as in the configuration "
+                "that `deit-lt recipes fsdp2` prints"
+            )
+        # Accelerate would divide the embeddings, too, and then once more the patch embedding in them, which fails.
+        plugin.transformer_cls_names_to_wrap = [DeiTLTLayer.__name__]
+        # Nothing here changes outputs in place, which is what torch warns of at every evaluation.
+        warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")
 
 
 def is_plain(dataset) -> bool:

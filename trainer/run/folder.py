@@ -15,8 +15,8 @@ from trainer.base_arguments import RunArguments
 from trainer.callbacks import EMA_FILE
 from trainer.checkpoints import check_checkpoint, last_complete_checkpoint
 from trainer.errors import CheckpointError, DeiTLTError, RunError
+from trainer.ranks import from_first_rank, on_every_machine
 from trainer.run.files import read_json, write_json
-from trainer.run.ranks import from_first_rank
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,8 @@ def open_run(args: RunArguments, kind: str) -> Iterator[str | None]:
     with locked(folder):
         checkpoint = from_first_rank(lambda: _checkpoint_to_resume(folder, asked, kind, _files_of(args)))
         try:
-            yield checkpoint
+            with on_every_machine(checkpoint) as local:
+                yield local
         except KeyboardInterrupt as stop:
             inside = asked.lower() in ("true", "false") or last_complete_checkpoint(folder) is not None
             stop.add_note(RESUME if inside else f"--resume_from_checkpoint={asked}")
