@@ -49,7 +49,7 @@ def main(folder: str, batch_size: str, case: str) -> None:
         "learning_rate": args.peak_learning_rate,
         "steps": trainer.state.global_step,
         "losses": [row["loss"] for row in trainer.state.log_history if "loss" in row],
-        "ema": torch.cat([p.flatten() for p in trainer.ema_callback.ema.module.parameters()]).tolist(),
+        "ema": torch.cat([weight.flatten() for weight in trainer.ema_callback.weights.values()]).tolist(),
         "parts": [[row["loss_cls"], row["loss_dist"]] for row in trainer.state.log_history if "loss" in row],
         "weights": torch.cat([p.detach().flatten() for p in trainer.model.parameters()]).tolist(),
         "seen": trainer.seen,

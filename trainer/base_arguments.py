@@ -57,6 +57,7 @@ class RunArguments(TrainingArguments):
     fp16: bool | None = setting(None, "transformers' spelling of precision fp16; false: float32.")
     disable_tqdm: bool | None = setting(False, "No bar; the lines stay.", decides=False)
     quiet: bool = setting(False, "Print the report alone: no bar, no line a log.", decides=False)
+    log_on_each_node: bool = setting(False, "Print on each machine, not on the first alone.", decides=False)
     train_transform: str = setting("paper", "Training transform.", choices=list(TRAIN_TRANSFORMS))
     crop_ratio: float = setting(0.875, "Share of the short side that evaluation keeps (224 of 256: the paper's).")
     drw_start_epoch: int | float | None = setting(

@@ -17,9 +17,10 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trainer.augmentation import TrainingImages, TrainingSampler
 from trainer.augmentation.device_images import DeviceImages
 from trainer.base_arguments import RunArguments
-from trainer.callbacks import HistoryCallback
+from trainer.callbacks import EpochCallback, HistoryCallback
 from trainer.errors import DataError, RunError
 from trainer.evaluation import expert_report
+from trainer.ranks import gather_files
 from trainer.resuming import saving, write_checksums
 from trainer.reweighting import effective_number_weights
 from trainer.stopping import StopAtSignal, ignore_termination
@@ -56,6 +57,7 @@ class BaseTrainer(Trainer):
         self.class_weights = effective_number_weights(counts, args.drw_beta).to(args.device)
         self.history = HistoryCallback()
         self.add_callback(self.history)
+        self.add_callback(EpochCallback())
         asked = self.train_dataset is not None and args.drop_partial_batches
         if asked and not isinstance(self._get_train_sampler(), TrainingSampler):
             raise DataError("drop_partial_batches is for TrainingImages; wrap the training data in it")
@@ -123,8 +125,11 @@ class BaseTrainer(Trainer):
             Path(output_dir or self.args.output_dir, TRAINING_ARGS_NAME).unlink(missing_ok=True)
 
     def _save_rng_state(self, output_dir: str) -> None:
-        """Trainer's; it is the last of its files but the one that completes a checkpoint, so the checksums follow."""
-        super()._save_rng_state(output_dir)
+        """Trainer's, of all ranks by the first one: other machines need not have the folder.
+
+        These are the last files of a checkpoint but the one that completes it, so the checksums follow.
+        """
+        gather_files(super()._save_rng_state, output_dir)
         sums = self.sums_since_log()
         if self.args.should_save:
             Path(output_dir, SUMS_FILE).write_text(json.dumps(sums) + "\n")

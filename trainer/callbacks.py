@@ -1,16 +1,19 @@
-"""Trainer callbacks: exponential moving average (EMA) of the weights, choice of a checkpoint, history file."""
+"""Trainer callbacks: exponential moving average (EMA) of the weights, choice of a checkpoint, epoch, history file."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+import torch
+from accelerate import PartialState
 from safetensors.torch import load_file, save_file
-from timm.utils import ModelEmaV3
-from torch import nn
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from transformers import TrainerCallback
 
 from trainer.errors import CheckpointError
+from trainer.ranks import from_first_rank, load_from_first_rank, on_first_rank, whole_weights
 
 EMA_FILE = "ema.safetensors"
 HISTORY_FILE = "history.jsonl"
@@ -19,34 +22,59 @@ HISTORY_FILE = "history.jsonl"
 class EmaCallback(TrainerCallback):
     """Exponential moving average of the weights, once per optimiser step, saved with and restored from checkpoints.
 
-    The decay grows with the step, `min(decay, 1 - (1 + step) ** (-2/3))`, so that short runs forget their random
-    start; it is computed from the step, so a resumed run goes on as if it had not stopped.
+    The decay grows with the step, `min(decay, 1 - step ** (-2/3))`, so that short runs forget their random start; it
+    is computed from the step, so a resumed run goes on as if it had not stopped. Under FSDP each rank averages its
+    share (timm's ModelEmaV3, which does the same arithmetic, copies the model, which FSDP does not allow).
 
     Args:
         decay: its limit, in (0, 1).
+
+    Attributes:
+        weights: the average, as a state dict of the model.
     """
 
     def __init__(self, decay: float):
         self.decay = decay
-        self.ema: ModelEmaV3 | None = None
+        self.weights: dict[str, Tensor] = {}
         self.resume_from: str | None = None
 
     def on_train_begin(self, args, state, control, model: nn.Module = None, **kwargs):
         """Start from the model's weights, or from the checkpoint that the run resumes."""
-        self.ema = ModelEmaV3(model, decay=self.decay, use_warmup=True)
+        self.weights = copied(model.state_dict())
         if self.resume_from is not None:
-            file = Path(self.resume_from, EMA_FILE)
-            if not file.is_file():
-                raise CheckpointError(f"{file} is missing, so the weight average cannot go on; set --ema_decay 0")
-            self.ema.module.load_state_dict(load_file(file))
+            own, saved = self.weights, on_first_rank(lambda: self._read(self.resume_from))
+            load_from_first_rank(model, saved)
+            self.weights = copied(model.state_dict())
+            model.load_state_dict(own)
 
+    @torch.no_grad()
     def on_step_end(self, args, state, control, model: nn.Module = None, **kwargs):
         """Update the EMA after each optimiser step."""
-        self.ema.update(model, step=state.global_step)
+        decay = min(self.decay, 1 - state.global_step ** (-2 / 3))
+        torch._foreach_lerp_(local(self.weights), local(model.state_dict()), weight=1 - decay)
 
     def save(self, folder: str) -> None:
-        """Save the EMA into a checkpoint."""
-        save_file(self.ema.module.state_dict(), Path(folder, EMA_FILE))
+        """Save the EMA into a checkpoint; for all ranks together."""
+        weights = whole_weights(self.weights)
+        if PartialState().is_main_process:
+            save_file(weights, Path(folder, EMA_FILE))
+
+    @staticmethod
+    def _read(folder: str) -> dict[str, Tensor]:
+        file = Path(folder, EMA_FILE)
+        if not file.is_file():
+            raise CheckpointError(f"{file} is missing, so the weight average cannot go on; set --ema_decay 0")
+        return load_file(file)
+
+
+def copied(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict that the model's training leaves alone."""
+    return {name: weight.clone() for name, weight in weights.items()}
+
+
+def local(weights: dict[str, Tensor]) -> list[Tensor]:
+    """This rank's share of each weight: all of it, but for FSDP."""
+    return [weight.to_local() if isinstance(weight, DTensor) else weight for weight in weights.values()]
 
 
 class SelectionCallback(TrainerCallback):
@@ -63,7 +91,7 @@ class SelectionCallback(TrainerCallback):
         """Point a resumed run to the best checkpoint in its output folder, which may have been moved meanwhile."""
         if state.best_global_step:
             best = Path(args.output_dir, f"checkpoint-{state.best_global_step}")
-            if not best.is_dir():
+            if not from_first_rank(best.is_dir):
                 raise CheckpointError(f"{best}, the best checkpoint so far, is missing, so the run cannot go on")
             state.best_model_checkpoint = str(best)
 
@@ -79,6 +107,17 @@ class SelectionCallback(TrainerCallback):
             return
         if state.best_metric is None or metrics[self.metric] > state.best_metric:
             state.best_metric, state.best_global_step = metrics[self.metric], state.global_step
+
+
+class EpochCallback(TrainerCallback):
+    """Tells the sampler the epoch, which Accelerate does not where several ranks resume in the middle of one.
+
+    Trainer's loader of the rest of that epoch hides the sampler under one layer more than Accelerate looks through.
+    """
+
+    def on_epoch_begin(self, args, state, control, train_dataloader=None, **kwargs):
+        """The loader of whole epochs has the same sampler."""
+        train_dataloader.set_epoch(int(state.epoch))
 
 
 class HistoryCallback(TrainerCallback):

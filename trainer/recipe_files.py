@@ -1,4 +1,7 @@
-"""The files of recipes: those that come with the package, by their stem, and the user's own, by their path."""
+"""The files of recipes: those that come with the package, by their stem, and the user's own, by their path.
+
+Beside them lie configurations of `accelerate launch`, which only it reads.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,8 @@ ENDINGS = (".yaml", ".yml")
 
 
 def shipped_recipes(kind: str = "students") -> dict[str, Path]:
-    """The recipes that come with the package, by stem; kind is "students" or "teachers"."""
-    folder = RECIPES / "teachers" if kind == "teachers" else RECIPES
+    """The recipes that come with the package, by stem; kind is "students", "teachers" or "accelerate"."""
+    folder = RECIPES if kind == "students" else RECIPES / kind
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
@@ -25,7 +28,7 @@ def find_recipe(name: str | Path, *kinds: str) -> Path:
 
     Args:
         name: a path, or the stem of a recipe that comes with the package.
-        kinds: of those, "students", "teachers" or both. Default: students.
+        kinds: of those; as for `shipped_recipes`. Default: students.
 
     Raises:
         SettingError: there is none; it names the closest.

@@ -21,7 +21,7 @@ from trainer.errors import CheckpointError, RunError, UnsafeFileError
 logger = logging.getLogger(__name__)
 
 STATE = "trainer_state.json"  # Trainer writes it last
-CHECKSUMS = "checksums.json"  # of all other files of the first rank
+CHECKSUMS = "checksums.json"  # of all other files
 # Patterns of which one must be there; the second ones are those of FSDP and DeepSpeed.
 NEEDED = (
     ("model*.safetensors", "pytorch_model_fsdp*", "global_step*"),
@@ -29,7 +29,6 @@ NEEDED = (
     ("scheduler.pt",),
     ("rng_state*.pth",),
 )
-OWN_GENERATOR = ("rng_state.pth", "rng_state_0.pth")  # of the first rank; the others write theirs at the same time
 BLOCK = 2**24
 
 
@@ -95,11 +94,10 @@ def write_checksums(folder: str | Path) -> None:
     """Write the CRC-32 of every file of a checkpoint, against files that a crash of the machine leaves torn.
 
     Args:
-        folder: of the checkpoint. The states of later ranks' generators, which may be under way, are left out.
+        folder: of the checkpoint.
     """
     folder = Path(folder)
     files = sorted(path for path in folder.iterdir() if path.is_file() and path.name not in (STATE, CHECKSUMS))
-    files = [path for path in files if path.name in OWN_GENERATOR or not path.name.startswith("rng_state")]
     (folder / CHECKSUMS).write_text(json.dumps({path.name: _checksum(path) for path in files}, indent=2) + "\n")
 
 

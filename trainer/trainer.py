@@ -21,6 +21,7 @@ from trainer.base_trainer import BaseTrainer
 from trainer.callbacks import EmaCallback, SelectionCallback
 from trainer.data import class_counts, image_and_label, with_classes
 from trainer.errors import CheckpointError, DataError, TeacherError
+from trainer.fsdp import divide_layers, plain_class
 from trainer.losses import DistillationLoss
 from trainer.students import adopt_classes, build_student, class_names_of
 from trainer.teachers import Teacher, load_teacher
@@ -276,12 +277,21 @@ class DeiTLTTrainer(BaseTrainer):
                 f"{resume_from_checkpoint} does not hold the weights of this model; name another one"
             ) from error
 
-    def _save(self, output_dir: str | None = None, state_dict=None) -> None:
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save, and write the EMA into a checkpoint before Trainer writes the file that completes it."""
-        super()._save(output_dir, state_dict)
-        is_checkpoint = Path(output_dir or "").name.startswith(PREFIX_CHECKPOINT_DIR)
-        if self.ema_callback is not None and is_checkpoint and self.args.should_save:
+        super().save_model(output_dir, _internal_call)
+        if self.ema_callback is not None and Path(output_dir or "").name.startswith(PREFIX_CHECKPOINT_DIR):
             self.ema_callback.save(output_dir)
+
+    def _save(self, output_dir: str | None = None, state_dict=None) -> None:
+        """Trainer's, under FSDP too."""
+        with plain_class(self):
+            super()._save(output_dir, state_dict)
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """Trainer's, with FSDP as it can be here."""
+        super().create_accelerator_and_postprocess()
+        divide_layers(self)
 
 
 def is_plain(dataset) -> bool:

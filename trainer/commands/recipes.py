@@ -1,4 +1,7 @@
-"""The recipes that come with the package, a line each; with a name the text of one, to copy and change."""
+"""The recipes that come with the package, a line each; with a name the text of one, to copy and change.
+
+The last ones are configurations of `accelerate launch`, for several GPUs or machines.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,11 @@ import textwrap
 from trainer.commands.parser import CommandParser
 from trainer.recipe_files import find_recipe, shipped_recipes, summary_of
 
-HEADINGS = {"students": "deit-lt finetune RECIPE", "teachers": "deit-lt train-teacher RECIPE"}
+HEADINGS = {
+    "students": "deit-lt finetune RECIPE",
+    "teachers": "deit-lt train-teacher RECIPE",
+    "accelerate": "accelerate launch --config_file mine.yaml -m trainer.commands finetune RECIPE",
+}
 
 
 def main(words: list[str]) -> None:

@@ -16,7 +16,7 @@ from trainer.data import check_all_images, check_dataset, class_counts, load_lon
 from trainer.errors import DataError
 from trainer.evaluation import group_rule, head_mid_tail
 from trainer.machine import MOST_WORKERS
-from trainer.run.ranks import from_first_rank
+from trainer.ranks import from_first_rank
 from trainer.settings import deciding_settings
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from trainer.augmentation import train_transform
 from trainer.errors import DeiTLTError, RunError
+from trainer.ranks import whole_networks
 from trainer.run.recipes import StudentRecipe, TeacherRecipe
 from trainer.students import build_student
 from trainer.teachers.training import build_classifier, forget_precision, teacher_trainer
@@ -41,7 +42,7 @@ def dry_run_teacher(recipe: TeacherRecipe) -> None:
         RunError, TeacherError: one line on what cannot be.
     """
     args = recipe.training
-    with refused_as("teacher"):
+    with refused_as("teacher"), whole_networks():
         for name in args.transforms:
             train_transform(name, args.image_size)(Image.new("RGB", (args.image_size, args.image_size)))
         teacher_trainer(build_classifier(args, 2), args, [1, 1]).create_optimizer_and_scheduler(STEPS)

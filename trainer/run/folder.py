@@ -15,9 +15,9 @@ from filelock import FileLock, Timeout
 from trainer.base_arguments import RunArguments
 from trainer.callbacks import EMA_FILE
 from trainer.errors import CheckpointError, DeiTLTError, RunError
+from trainer.ranks import from_first_rank, on_every_machine
 from trainer.resuming import check_checkpoint, last_complete_checkpoint
 from trainer.run.files import read_json, write_json
-from trainer.run.ranks import from_first_rank
 from trainer.stopping import raise_terminated
 
 logger = logging.getLogger(__name__)
@@ -57,8 +57,8 @@ def open_run(args: RunArguments, kind: str, settings: dict) -> Iterator[str | No
     with locked(folder):
         checkpoint = from_first_rank(lambda: _checkpoint_to_resume(folder, asked, kind, _files_of(args), settings))
         try:
-            with raise_terminated():
-                yield checkpoint
+            with raise_terminated(), on_every_machine(checkpoint) as local:
+                yield local
         except KeyboardInterrupt as stop:
             inside = asked.lower() in ("true", "false") or any(folder.glob("checkpoint-*"))
             stop.add_note(RESUME if inside else f"--resume_from_checkpoint={asked}")

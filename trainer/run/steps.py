@@ -8,13 +8,13 @@ from pathlib import Path
 from accelerate import PartialState
 
 from trainer.machine import free_memory, threads_beside
+from trainer.ranks import from_first_rank
 from trainer.resuming import share_done
 from trainer.run.data import RunData, prepare_data
 from trainer.run.dry_run import dry_run_student, dry_run_teacher, refused_as
 from trainer.run.estimate import estimate_run, estimate_teacher, is_sharded, told
 from trainer.run.folder import begin, open_run, refuse_other_data
 from trainer.run.progress import CHECK, TEACHER, Progress
-from trainer.run.ranks import from_first_rank
 from trainer.run.recipes import StudentRecipe, TeacherRecipe, student_recipe
 from trainer.run.results import write_results
 from trainer.run.student import Run, build_trainer, train_student, training_images

@@ -15,8 +15,10 @@ from torch.utils.data import Dataset as TorchDataset
 
 from modeling_deit_lt import DeiTLTForImageClassification
 from trainer.augmentation import EvaluationImages, TrainingImages, image_processor, train_transform
+from trainer.callbacks import copied
 from trainer.checkpoints import load_student
 from trainer.errors import RunError
+from trainer.ranks import from_first_rank, load_from_first_rank, on_first_rank
 from trainer.run.data import RunData
 from trainer.run.findings import Outcome, findings
 from trainer.run.progress import STUDENT, TESTS, Progress
@@ -177,12 +179,10 @@ def save_and_test(trainer: DeiTLTTrainer, test_images: TorchDataset) -> tuple[di
     Returns:
         The reports and the prediction of a `Run`.
     """
-    last = {name: weight.clone() for name, weight in trainer.model.state_dict().items()}
-    best = trainer.state.best_model_checkpoint if trainer.args.model_selection != "last" else None
-    if best is None and trainer.args.model_selection != "last":
-        raise RunError(f"no checkpoint was there for model_selection {trainer.args.model_selection} to choose")
-    if best is not None:
-        trainer.model.load_state_dict(load_student(best).state_dict())
+    last, best = copied(trainer.model.state_dict()), None
+    if trainer.args.model_selection != "last":
+        best = from_first_rank(lambda: best_checkpoint(trainer))
+        load_from_first_rank(trainer.model, on_first_rank(lambda: load_student(best).state_dict()))
     trainer.save_model()
     prediction = trainer.predict(test_images)
     reports = {"last": trainer.report(prediction), "best": None, "ema": None}
@@ -191,15 +191,27 @@ def save_and_test(trainer: DeiTLTTrainer, test_images: TorchDataset) -> tuple[di
         with weights_of(trainer.model, last):
             reports["last"] = trainer.report(trainer.predict(test_images))
     if trainer.ema_callback is not None:
-        with weights_of(trainer.model, trainer.ema_callback.ema.module.state_dict()):
+        with weights_of(trainer.model, trainer.ema_callback.weights):
             reports["ema"] = trainer.report(trainer.predict(test_images))
     return reports, prediction
+
+
+def best_checkpoint(trainer: DeiTLTTrainer) -> str:
+    """The folder of the checkpoint that the selection chose; the first rank alone knows it.
+
+    Raises:
+        RunError: there is none.
+    """
+    best = trainer.state.best_model_checkpoint
+    if best is None:
+        raise RunError(f"no checkpoint was there for model_selection {trainer.args.model_selection} to choose")
+    return best
 
 
 @contextmanager
 def weights_of(model: nn.Module, state: dict[str, torch.Tensor]) -> Iterator[None]:
     """Context manager: give a model other weights, and afterwards its own again."""
-    own = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    own = copied(model.state_dict())
     model.load_state_dict(state)
     try:
         yield

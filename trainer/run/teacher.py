@@ -10,13 +10,13 @@ from pathlib import Path
 from accelerate import PartialState
 
 from trainer.errors import RunError
+from trainer.ranks import from_first_rank, on_every_machine, whole_networks
 from trainer.resuming import last_complete_checkpoint
 from trainer.run.data import RunData
 from trainer.run.dry_run import dry_run_teacher
 from trainer.run.files import read_json, write_json
 from trainer.run.folder import METRICS, SETTINGS, begin, holds_something, kind_of, locked
 from trainer.run.progress import TEACHER, Progress
-from trainer.run.ranks import from_first_rank
 from trainer.run.recipes import StudentRecipe, TeacherRecipe
 from trainer.settings import deciding_settings, over_all_ranks
 from trainer.teachers import Teacher, TeacherTrainer, as_teacher, open_classifier, train_teacher
@@ -72,9 +72,10 @@ def plan_teacher(recipe: StudentRecipe) -> TeacherPlan | None:
     args = recipe.training
     if args.teacher is None:
         return None
-    outputs = read_class_names(args.teacher_class_names) if args.teacher_class_names else None
+    file = args.teacher_class_names
+    outputs = from_first_rank(lambda: read_class_names(file)) if file else None
     if recipe.teacher is None:
-        return TeacherPlan(classifier=open_classifier(args.teacher), outputs=outputs)
+        return TeacherPlan(classifier=from_first_rank(lambda: open_classifier(args.teacher)), outputs=outputs)
     folder, students = teacher_folder(recipe), Path(args.output_dir).resolve()
     if folder.resolve() == students or folder.resolve() in students.parents or students in folder.resolve().parents:
         raise RunError(f"the teacher's folder {folder} and the student's {args.output_dir} lie in one another")
@@ -112,7 +113,7 @@ def obtain_teacher(
         if plan.outputs is not None:
             class_order(name, plan.outputs, data.names)
         name, figures = _trained_or_reused(plan.recipe, recipe, data, progress)
-        classifier = open_classifier(name)
+        classifier = from_first_rank(lambda: open_classifier(name))
     size, normalization = args.teacher_image_size, args.teacher_normalization
     teacher = as_teacher(classifier, len(data.names), size, normalization, data.names, plan.outputs)
     return RunTeacher(teacher, name, figures)
@@ -151,7 +152,8 @@ def _trained_or_reused(
             if metrics is None:
                 progress.say(f"Training the teacher {own.name} in {folder}")
                 checkpoint = from_first_rank(lambda: last_complete_checkpoint(folder))  # of a run that was cut off
-                metrics = train_in_folder(replace(args, output_dir=str(folder)), data, checkpoint, progress)
+                with on_every_machine(checkpoint) as local:
+                    metrics = train_in_folder(replace(args, output_dir=str(folder)), data, local, progress)
     figures = metrics["teacher"]
     if metrics.get("groups") != data.groups:  # trained for a run with other boundaries
         figures = {**figures, **dict.fromkeys(("head", "mid", "tail"))}
@@ -203,7 +205,9 @@ def train_in_folder(args: TeacherArguments, data: RunData, checkpoint: str | Non
             told = {"digest": digest, "settings": settings, "group_boundaries": data.settings.group_boundaries}
             begin(folder, "teacher", told | {"data": data.digest})
 
-    trained = train_teacher(args, data.splits, data.settings.boundaries, checkpoint, on_start=begin_training)
+    with whole_networks():
+        again = replace(args)  # made here, so that Trainer asks for no FSDP
+        trained = train_teacher(again, data.splits, data.settings.boundaries, checkpoint, on_start=begin_training)
     metrics = {
         "teacher": trained.figures,
         "best_epoch_on_test": trained.best_epoch_on_test,
