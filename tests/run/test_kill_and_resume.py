@@ -129,13 +129,12 @@ def check_equal(ours_folder, theirs_folder):
 def cases():
     """Both teachers, none and two workers, in turn; the moments as shares of a run."""
     draw = random.Random(0)
+    found = []
     for index, place in enumerate([*PLACES, *(draw.random() for _ in range(MOMENTS))]):
         loss, workers = list(TEACHERS)[index % 2], 2 * (index // 2 % 2)
-        # PaCo's trainer has a training_step of its own, which calls this one.
-        name = place if isinstance(place, float) else f"{place[0].split(':')[1]}-{place[1]}"
-        yield pytest.param(
-            place, loss, workers, id=f"{name:.3}-{loss}-{workers}" if isinstance(place, float) else name
-        )
+        name = f"{place:.2f}" if isinstance(place, float) else f"{place[0].split(':')[1]}-{place[1]}"
+        found.append(pytest.param(place, loss, workers, id=f"{name}-{loss}-{workers}"))
+    return found
 
 
 @pytest.mark.slow
@@ -156,9 +155,7 @@ def test_killed_once_it_ends_as_if_left_alone(left_alone, images, tmp_path, plac
     complete = (tmp_path / "out" / "metrics.json").exists()
     assert not (complete and isinstance(place, tuple))  # a moment may come after the last file
     if not complete:
-        finish(
-            finetune(tmp_path, loaders, *(["--resume_from_checkpoint=true"] if (tmp_path / "out").is_dir() else []))
-        )
+        finish(finetune(tmp_path, loaders, *resuming(tmp_path)))
     check_equal(tmp_path, alone)
 
 
