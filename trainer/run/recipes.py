@@ -14,6 +14,9 @@ from trainer.parsing import closest, make
 from trainer.recipe_files import find_recipe, read_yaml, teacher_file
 from trainer.settings import changed_settings, deciding_settings
 from trainer.teachers.arguments import TeacherArguments
+from trainer.unused_settings import changed_of
+
+EVALUATIONS = ("eval_strategy", "eval_steps", "eval_delay", "metric_for_best_model", "greater_is_better")
 
 
 @dataclass(frozen=True)
@@ -96,8 +99,11 @@ def student_recipe(name: str | Path, given: Mapping[str, Any] | None = None) -> 
     """
     path = find_recipe(name)
     model, data, training = read_settings(path, given, (ModelArguments, DataArguments, DistillationArguments))
-    if training.eval_strategy != "no":
-        raise SettingError("eval_strategy is not used by a run; set model_selection, which evaluates checkpoints")
+    unused = [name for name in EVALUATIONS if name in changed_of(training)]
+    if training.save_strategy == "best":
+        unused.append("save_strategy best")
+    if unused:
+        raise SettingError(f"{unused[0]} is not used by a run; set model_selection, which evaluates checkpoints")
     own = teacher_file(training.teacher, path.parent)
     if own is not None:
         # On this device from the start: a recipe may ask for what another one has not.
