@@ -123,12 +123,10 @@ def refused_as(what: str) -> Iterator[None]:
     """Any error is a refusal here: nothing but settings can be at fault, and each library has errors of its own."""
     try:
         yield
-    except RunError as error:
-        if str(error).startswith(f"{what}"):
+    except DeiTLTError as error:
+        if str(error).startswith(what):
             raise
-        raise RunError(f"{what}: {error}") from error
-    except DeiTLTError:
-        raise
+        raise type(error)(f"{what}: {error}") from error
     except Exception as error:
         raise RunError(f"{what}: these settings do not work together ({in_one_line(error)})") from error
     finally:
