@@ -1,10 +1,12 @@
 """Loading of any data set: the embedded digits, a Hub id, a local folder, a tree of image files."""
 
 import logging
+import os
 import re
 from pathlib import Path
 
 import datasets
+import huggingface_hub.constants
 from datasets import DatasetDict
 from datasets.exceptions import DatasetsError
 
@@ -13,7 +15,9 @@ from .columns import image_and_label
 from .digits import load_digits_dataset
 from .folders import read_image_tree
 from .long_tail import make_long_tailed
+from .places import refuse_rows_outside
 from .splits import stratified_split
+from .stored import load_stored
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +63,7 @@ def load_long_tailed(
         raise ValueError("max_per_class is used with rho only; give rho, 1 for a balanced subset")
     splits = _train_and_test(_read(name_or_path, config_name), name_or_path, test_fraction)
     splits = image_and_label(splits, name_or_path, image_column, label_column)
+    refuse_rows_outside(splits, _roots(name_or_path))
     if "test" not in splits:
         splits["train"], splits["test"] = stratified_split(splits["train"], test_fraction, seed=seed)
     if rho is not None:
@@ -68,22 +73,30 @@ def load_long_tailed(
 
 def _read(name: str, config_name: str | None) -> DatasetDict:
     path = Path(name).expanduser()
-    if name == "digits" or path.is_dir():
+    if name == "digits" or (name and os.path.isdir(path)):
         local = load_digits_dataset() if name == "digits" else read_image_tree(path)
         if local is not None:
             if config_name is not None:
                 raise DataError(f"'{name}' has no configurations; leave out '{config_name}'")
             return local
-    elif path.is_file():
+        return _prepared(str(path), config_name, name)
+    if os.path.isfile(path):
         raise DataError(f"'{name}' is a file; give the folder that holds the data set")
-    elif _is_meant_as_path(name):
+    if _is_meant_as_path(name):
         raise DataError(f"there is no folder '{name}'; check the path")
+    return _prepared(name, config_name, name)
+
+
+def _prepared(source: str, config_name: str | None, name: str) -> DatasetDict:
     try:
-        return datasets.load_dataset(str(path) if path.is_dir() else name, config_name)
-    except (OSError, ValueError, RuntimeError, DatasetsError) as error:
+        read = load_stored if os.path.isdir(source) else datasets.load_dataset
+        return read(source, config_name)
+    except DataError:
+        raise
+    except Exception as error:  # each format's reader raises errors of its own
         # A failed generation says only that it failed; what went wrong is in its cause.
         told = error.__cause__ if isinstance(error, DatasetsError) and error.__cause__ else error
-        reason = " ".join(str(told).split()).rstrip(".")
+        reason = " ".join(str(told).split()).rstrip(".") or type(told).__name__
         raise DataError(
             f"cannot load '{name}': {reason}; check the name, the network or give a local folder"
         ) from error
@@ -93,7 +106,14 @@ def _is_meant_as_path(name: str) -> bool:
     """A Hub id is "name" or "owner/name"; what is not, or starts with a folder that exists here, is a path."""
     if name.startswith(".") or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
         return True
-    return "/" in name and Path(name).parent.is_dir()
+    return "/" in name and os.path.isdir(os.path.dirname(name))
+
+
+def _roots(name: str) -> list[str | Path]:
+    """Where images may lie that rows name: in the data's folder, those of the Hub in its caches."""
+    path = Path(name).expanduser()
+    is_local = os.path.isdir(path)
+    return [path] if is_local else [datasets.config.HF_DATASETS_CACHE, huggingface_hub.constants.HF_HUB_CACHE]
 
 
 def _train_and_test(splits: DatasetDict, name: str, test_fraction: float) -> DatasetDict:
