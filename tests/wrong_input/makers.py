@@ -10,6 +10,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 from PIL import Image as PILImage
 
@@ -153,7 +154,8 @@ def parquet(train=None, test=None, **more):
         for split, table in {"train": train, "test": test, **more}.items():
             if table is not False:
                 table = rows() if table is None else table
-                table.to_parquet(str(folder / "images" / f"{split}-00000-of-00001.parquet"))
+                # not by `to_parquet`, which would put files that paths name into it
+                pq.write_table(table.data.table, folder / "images" / f"{split}-00000-of-00001.parquet")
 
     return make
 

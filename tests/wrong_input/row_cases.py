@@ -33,7 +33,7 @@ LABELS = {
     "NaN labels": (parquet(labelled([0.0, float("nan")], "float32")), IMAGES, 1, r"column 'label' holds float"),
     "bool labels": (parquet(labelled([True, False], "bool")), IMAGES, 1, r"label column 'label' holds bool"),
     "list labels": (
-        parquet(rows(labels=[[0], [1]], label_type=[Value("int64")])), IMAGES, 1, r"label column 'label' holds list"),
+        parquet(*[rows(labels=[[0], [1]], label_type=[Value("int64")])] * 2), IMAGES, 1, r"label column 'label' holds list"),
     "names and numbers": (
         parquet(labelled(["a", "b"], "string"), labelled([0, 1], "int64")), IMAGES, 1, r"label|class '0'"),
     "numbers and names": (
@@ -42,13 +42,17 @@ LABELS = {
     "one class in rows": (parquet(labelled(["a"] * 3, "string")), IMAGES, 1, r"one class|class 'a'|has no train"),
     "empty name": (parquet(labelled(["a", "", "b"], "string"), labelled(["a"], "string")), IMAGES, 1, r"called ''"),
     "no image of a class": (parquet(rows(labels=[0, 2])), IMAGES, 1, r"1 of 3 classes have no image \(level1\)"),
-    "no label column": (parquet(rows().remove_columns("label")), IMAGES, 1, r"no label column; columns present: im"),
+    "label column in one split": (
+        parquet(rows().remove_columns("label")), IMAGES, 1, r"has the columns image, label where .* has image"),
+    "no label column": (
+        parquet(*[rows().remove_columns("label")] * 2), IMAGES, 1, r"no label column; columns present: im"),
     "two label columns": (
         parquet(*[rows(columns=[("fine", ClassLabel(names=["a"]), [0])]).rename_column("label", "coarse")] * 2),
         IMAGES, 1, r"several label columns \(.*fine.*\).*--label_column"),
     "label column named that is not": (nothing, IMAGES + " --label_column kind", 1, r"no column 'kind'; columns pres"),
     "label column of images": (nothing, IMAGES + " --label_column image", 1, r"'image' cannot be both"),
-    "no image column": (parquet(rows().remove_columns("image")), IMAGES, 1, r"no image column; columns present: label"),
+    "no image column": (
+        parquet(*[rows().remove_columns("image")] * 2), IMAGES, 1, r"no image column; columns present: label"),
     "two image columns": (
         parquet(*[rows(columns=[("mask", Image(), [{"bytes": encoded(), "path": None}])])] * 2),
         IMAGES, 1, r"several image columns \(image, mask\).*--image_column"),

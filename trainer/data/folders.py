@@ -84,6 +84,10 @@ def _split_roots(root: Path) -> dict[str, Path] | None:
         return None
     _refuse_other_spellings(root)
     by_split = (root / "train").is_dir() and _folders(root / "train", root)
+    if (root / "train").is_dir() and not any(
+        (place / name).exists() for place in (root, root / "train") for name in LISTS
+    ):
+        _refuse_loose_images(root / "train")
     top = root / "train" if by_split else root
     classes = _folders(top, root)
     if not any(_is_image(path.name) for folder in classes for path in folder.rglob("*")):

@@ -17,7 +17,7 @@ from .folders import read_image_tree
 from .long_tail import make_long_tailed
 from .places import refuse_rows_outside
 from .splits import stratified_split
-from .stored import load_stored
+from .stored import KINDS, load_stored
 
 logger = logging.getLogger(__name__)
 
@@ -56,9 +56,11 @@ def load_long_tailed(
         string column are sorted, those of an integer column are "0" .. "C-1".
 
     Raises:
-        ValueError: max_per_class without rho, or as `make_long_tailed` and `stratified_split`.
+        ValueError: a seed below 0, max_per_class without rho, or as `make_long_tailed` and `stratified_split`.
         DataError: one line on what cannot be loaded, which split or column is missing, and what to do.
     """
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"the seed of the splits must lie in [0, 2**32), got {seed}")
     if rho is None and max_per_class is not None:
         raise ValueError("max_per_class is used with rho only; give rho, 1 for a balanced subset")
     splits = _train_and_test(_read(name_or_path, config_name), name_or_path, test_fraction)
@@ -84,6 +86,8 @@ def _read(name: str, config_name: str | None) -> DatasetDict:
         raise DataError(f"'{name}' is a file; give the folder that holds the data set")
     if _is_meant_as_path(name):
         raise DataError(f"there is no folder '{name}'; check the path")
+    if name in KINDS:  # `datasets` would read the working directory
+        raise DataError(f"'{name}' is a format, not a data set; give the folder of the data")
     return _prepared(name, config_name, name)
 
 
@@ -97,9 +101,8 @@ def _prepared(source: str, config_name: str | None, name: str) -> DatasetDict:
         # A failed generation says only that it failed; what went wrong is in its cause.
         told = error.__cause__ if isinstance(error, DatasetsError) and error.__cause__ else error
         reason = " ".join(str(told).split()).rstrip(".") or type(told).__name__
-        raise DataError(
-            f"cannot load '{name}': {reason}; check the name, the network or give a local folder"
-        ) from error
+        advice = "check its files" if os.path.isdir(source) else "check the name, the network or give a local folder"
+        raise DataError(f"cannot load '{name}': {reason}; {advice}") from error
 
 
 def _is_meant_as_path(name: str) -> bool:

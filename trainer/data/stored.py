@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import ClassLabel, DatasetDict, Features, Image
+from datasets import DatasetDict, Features, Image
 
 from ..errors import DataError
 from .folders import LISTS, visible_images
@@ -14,7 +14,7 @@ from .labels import class_difference
 from .places import image_paths, refuse_outside
 
 KINDS = ("parquet", "arrow", "imagefolder", "csv", "json", "webdataset")
-ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".lz4", ".7z", ".rar")
+ARCHIVES = (".zip", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".7z", ".rar")
 
 
 def load_stored(folder: str, config_name: str | None) -> DatasetDict:
@@ -30,6 +30,7 @@ def load_stored(folder: str, config_name: str | None) -> DatasetDict:
     """
     if os.path.isfile(os.path.join(folder, datasets.config.DATASET_STATE_JSON_FILENAME)):
         raise DataError(f"'{folder}' is one saved data set without splits; save a DatasetDict with 'train' and 'test'")
+    _refuse_archives(folder)
     builder = datasets.load_dataset_builder(folder, config_name)
     files = {str(split): list(paths) for split, paths in (builder.config.data_files or {}).items()}
     if builder.name not in KINDS or not any(files.values()):
@@ -37,24 +38,39 @@ def load_stored(folder: str, config_name: str | None) -> DatasetDict:
     root = os.path.realpath(folder)
     for path in (path for paths in files.values() for path in paths):
         refuse_outside(path, [root], f"'{folder}': the data file {path}")
-        if builder.name != "webdataset" and path.lower().endswith(ARCHIVES):
-            raise DataError(f"{path}: archives are not opened, since what is in them may lead anywhere; unpack it")
-    _refuse_other_classes(files, builder.name)
+    _refuse_other_columns(files, builder.name)
     splits = datasets.load_dataset(folder, config_name)
     if builder.name == "imagefolder":
         _refuse_left_out(splits, folder)
     return splits
 
 
-def _refuse_other_classes(files: dict[str, list[str]], kind: str) -> None:
-    """`datasets` gives all splits the classes of the first, whatever those of the others are."""
-    known = {}
+def _refuse_archives(folder: str) -> None:
+    """The members of plain .tar files are WebDataset's: they are read one by one, and never unpacked."""
+    for parent, _, names in os.walk(folder):
+        for name in sorted(names):
+            if name.lower().endswith(ARCHIVES):
+                raise DataError(
+                    f"{os.path.join(parent, name)}: archives are not opened, since their members may lead out of the "
+                    "folder; unpack it or move it away"
+                )
+
+
+def _refuse_other_columns(files: dict[str, list[str]], kind: str) -> None:
+    """`datasets` gives all files the columns and classes of the first, whatever their own are."""
+    first, known = None, Features()
     for path, schema in _schemas(files, kind):
-        for column, feature in Features.from_arrow_schema(schema).items():
-            if not isinstance(feature, ClassLabel):
-                continue
-            first, names = known.setdefault(column, (path, feature.names))
-            if names and feature.names and (detail := class_difference(feature.names, names, "the other file")):
+        features = Features.from_arrow_schema(schema)
+        if first is None:
+            first, known = path, features
+        if set(features) != set(known):
+            raise DataError(
+                f"{path} has the columns {', '.join(features)} where {first} has {', '.join(known)}; give both the "
+                "same"
+            )
+        for column, feature in features.items():
+            names = [getattr(each, "names", None) for each in (feature, known[column])]
+            if None not in names and (detail := class_difference(*names, whose="the other")) is not None:
                 raise DataError(
                     f"{path}: the classes of column '{column}', or their order, differ from those of {first}: "
                     f"{detail}; encode both together"
