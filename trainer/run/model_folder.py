@@ -15,7 +15,7 @@ from modeling_deit_lt import DeiTLTForImageClassification
 from trainer.arguments import DataArguments
 from trainer.checkpoints import holds_student, load_processor, load_student
 from trainer.errors import CheckpointError, DeiTLTError
-from trainer.parsing import in_one_line, make
+from trainer.parsing import in_one_line, make, shown
 from trainer.predicting import expert_logits
 from trainer.run.files import read_json
 from trainer.run.folder import METRICS
@@ -58,6 +58,8 @@ class ModelFolder:
             CheckpointError: metrics.json says what cannot be.
         """
         told = self.run.get("data", {})
+        if not isinstance(told, dict):
+            raise CheckpointError(f"{self.path / METRICS} is damaged (data: {shown(told)}); remove or restore it")
         boundaries = {"group_boundaries": self.run.get("group_boundaries") or []}
         try:
             return make(DataArguments, {**{name: told[name] for name in SPLIT if name in told}, **boundaries})

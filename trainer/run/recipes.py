@@ -10,7 +10,7 @@ from typing import Any
 
 from trainer.arguments import DataArguments, DistillationArguments, ModelArguments
 from trainer.errors import SettingError
-from trainer.parsing import closest, make, shown
+from trainer.parsing import NONE, closest, make, shown
 from trainer.recipe_files import find_recipe, read_yaml, teacher_file
 from trainer.settings import changed_settings, deciding_settings
 from trainer.teachers.arguments import TeacherArguments
@@ -142,4 +142,7 @@ def read_settings(path: Path, given: Mapping[str, Any] | None, kinds: tuple[type
             other = " of a student" if name in OF_STUDENTS else " of a teacher" if name in OF_TEACHERS else ""
             advice = f", a setting{other}; name another recipe" if other else closest(name, known)
             raise SettingError(f"{where}unknown key {shown(name)}{advice}")
-    return [make(kind, {**written, **(given or {})}) for kind in kinds]
+    settings = {**written, **(given or {})}
+    if str(settings["output_dir"]).lower() in NONE:
+        raise SettingError("output_dir is empty; name a folder")
+    return [make(kind, settings) for kind in kinds]
