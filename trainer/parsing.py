@@ -58,7 +58,9 @@ def take(given: dict[str, Any], kind: type) -> dict[str, Any]:
 def _wanted(hint: Any) -> str:
     """A type in words."""
     words = [
-        f"{TYPES[get_args(kind)[0]]}, or several" if get_origin(kind) is list else TYPES.get(get_origin(kind) or kind)
+        f"{TYPES.get(get_args(kind)[0], 'a word')}, or several"
+        if get_origin(kind) is list
+        else TYPES.get(get_origin(kind) or kind)
         for kind in _members(hint)
     ]
     return " or ".join(filter(None, words)) or "left out"  # what Python alone can give
