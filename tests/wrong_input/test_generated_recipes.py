@@ -44,9 +44,9 @@ values = st.recursive(
     max_leaves=6,
 )
 few = settings(
-    max_examples=400, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=200, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
 )
-many = settings(few, max_examples=6000)
+many = settings(few, max_examples=5000)
 
 
 @pytest.fixture(scope="module", autouse=True)

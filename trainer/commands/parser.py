@@ -89,4 +89,5 @@ class Once(argparse.Action):
         """Called by argparse with each value."""
         if hasattr(namespace, self.dest):
             raise SettingError(f"--{self.dest} is given twice; give it once")
-        setattr(namespace, self.dest, values)
+        alone = isinstance(values, list) and len(values) == 1
+        setattr(namespace, self.dest, values[0] if alone else values)  # of a list, as a recipe's line has it
