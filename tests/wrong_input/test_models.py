@@ -1,13 +1,20 @@
 """Wrong and hostile teachers, model folders and comparisons through the command line."""
 
 import json
+import re
 import shutil
+from pathlib import Path
 
 import pytest
+import timm
+import torch
 from wrong_input.model_cases import COMPARISONS, MODELS, READERS, TEACHERS
 from wrong_input.model_makers import both_files, cnn, own_code
 
 from modeling_deit_lt import DeiTLTForImageClassification
+from trainer.teachers import open_classifier
+
+ROOT = Path(__file__).parents[2]
 
 TABLES = (TEACHERS, MODELS, COMPARISONS)
 CASES = {name: case for table in TABLES for name, case in table.items()}
@@ -67,11 +74,23 @@ def test_the_code_of_a_folder_would_run_if_it_were_trusted(folder):
 
 def test_the_pickles_would_run_if_they_were_read(folder):
     """So that the cases above can fail."""
-    import torch
-
     both_files(folder)
     torch.load(folder / "cnn" / "pytorch_model.bin", weights_only=False)
     assert (folder / "ran").is_dir()
+
+
+def test_a_published_file_becomes_a_folder_as_the_docs_say(folder):
+    """A file in the layout of the official code's teachers, through the lines of docs/teachers.md."""
+    network = timm.create_model("resnet32_cifar", num_classes=10)
+    state = {f"module.{name}": weight for name, weight in network.state_dict().items()}
+    told = {"epoch": 200, "arch": "resnet32", "state_dict": state, "best_acc1": torch.tensor(81.9), "optimizer": {}}
+    torch.save(told, "ckpt.best.pth.tar")
+    (lines,) = re.findall(r"```python\n([^`]*torch\.load[^`]*)```", (ROOT / "docs" / "teachers.md").read_text())
+    exec(lines, {})
+    found = open_classifier("runs/teachers/published")
+    assert (found.class_names[6], found.image_size) == ("frog", 32)
+    images = torch.randn(2, 3, 32, 32)
+    assert torch.equal(found.model.eval()(images), network.eval()(images))
 
 
 def test_a_good_teachers_folder_is_opened(run, folder):
