@@ -9,6 +9,8 @@ from trainer.evaluation import PAPER_BOUNDARIES
 from trainer.settings import check_ranges, setting
 
 OUR_SCHEDULE = "cosine_warmup_with_min_lr"
+MOST_PATCHES = 2**16
+MOST_LEARNING_RATE = 1000
 
 
 @dataclass
@@ -29,8 +31,15 @@ class ModelArguments:
     attn_implementation: str = setting("sdpa", "Attention: sdpa, eager or flash_attention_2.")
 
     def __post_init__(self):
-        sizes = ("image_size", "patch_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
-        check_ranges(self, dict.fromkeys((*sizes, "intermediate_size"), "[1, inf)"))
+        widths = ("hidden_size", "num_attention_heads", "intermediate_size")
+        check_ranges(self, dict.fromkeys(("image_size", "patch_size"), "[1, 8192]"))
+        check_ranges(self, {**dict.fromkeys(widths, "[1, 1e6]"), "num_hidden_layers": "[1, 1000]"})
+        check_ranges(self, {"drop_path_rate": "[0, 1)", "fusion_weight": "[0, 1]"})
+        if (patches := (self.image_size // self.patch_size) ** 2) > MOST_PATCHES:
+            raise ValueError(
+                f"image_size {self.image_size} in patches of {self.patch_size} makes {patches} of them, at most "
+                f"{MOST_PATCHES} can be attended to; raise patch_size or lower image_size"
+            )
 
 
 @dataclass
@@ -132,10 +141,11 @@ class DistillationArguments(RunArguments):
     )
 
     def __post_init__(self):
-        check_ranges(self, {"base_learning_rate": "(0, inf)", "alpha": "[0, 1]", "temperature": "(0, inf)"})
+        check_ranges(self, {"base_learning_rate": "(0, 1000]", "alpha": "[0, 1]", "temperature": "(0, inf)"})
+        check_ranges(self, dict.fromkeys(("min_learning_rate", "warmup_learning_rate"), "[0, inf)"))
         check_ranges(self, {"label_smoothing": "[0, 1)", "mixing_probability": "[0, 1]", "ema_decay": "[0, 1)"})
         check_ranges(self, {"teacher_image_size": "[1, inf)"})
-        check_ranges(self, {"mixup_alpha": "[0, inf)", "cutmix_alpha": "[0, inf)", "repeats": "[1, inf)"})
+        check_ranges(self, {"mixup_alpha": "[0, inf)", "cutmix_alpha": "[0, inf)", "repeats": "[1, 1000]"})
         if self.drw_mean == "step" and self.distillation_type == "soft":
             raise ValueError(
                 "drw_mean step is the mean of hard distillation; with distillation_type soft set it to micro_batch"
@@ -150,6 +160,12 @@ class DistillationArguments(RunArguments):
                 "or epoch"
             )
         super().__post_init__()
+        if self.peak_learning_rate > MOST_LEARNING_RATE:
+            raise ValueError(
+                f"the learning rate would be {self.peak_learning_rate:.3g}, base_learning_rate per 512 of "
+                f"{self.global_batch_size} images a step; lower the batch, gradient_accumulation_steps or "
+                "base_learning_rate"
+            )
 
     @property
     def inherited_that_decide(self) -> tuple[str, ...]:

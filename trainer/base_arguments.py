@@ -5,12 +5,31 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 
 from transformers import TrainingArguments
 
 from trainer.augmentation import TRAIN_TRANSFORMS
-from trainer.machine import PRECISIONS, bf16_is_fast, default_workers, device_in_words
+from trainer.machine import PRECISIONS, bf16_is_fast, default_workers, device_in_words, most_workers
 from trainer.settings import check_ranges, setting
+from trainer.unused_settings import refuse_unused, refuse_unused_schedule_settings
+
+RANGES = {
+    "num_train_epochs": "(0, 1e6]",
+    "warmup_epochs": "[0, inf)",
+    "crop_ratio": "(0, 1]",
+    "drw_beta": "[0, 1)",
+    "seed": f"[0, {2**32})",
+    **dict.fromkeys(("per_device_train_batch_size", "per_device_eval_batch_size"), "[1, inf)"),
+    "gradient_accumulation_steps": "[1, 1e6]",
+    "dataloader_prefetch_factor": "[1, inf)",
+    **dict.fromkeys(("save_steps", "eval_steps", "logging_steps"), "(0, inf)"),
+    **dict.fromkeys(("save_total_limit", "eval_accumulation_steps", "ddp_timeout", "ddp_bucket_cap_mb"), "[1, inf)"),
+    **dict.fromkeys(("weight_decay", "max_grad_norm", "eval_delay"), "[0, inf)"),
+    **dict.fromkeys(("adam_beta1", "adam_beta2"), "[0, 1)"),
+    "adam_epsilon": "(0, inf)",
+}
 
 
 @dataclass
@@ -71,12 +90,10 @@ class RunArguments(TrainingArguments):
     drw_beta: float = setting(0.9999, "Beta of the effective-number weights.")
 
     def __post_init__(self):
-        check_ranges(self, {"num_train_epochs": "(0, inf)", "crop_ratio": "(0, 1]", "drw_beta": "[0, 1)"})
-        check_ranges(self, {"seed": f"[0, {2**32})", "warmup_epochs": "[0, inf)"})
-        check_ranges(self, {"dataloader_num_workers": "[0, inf)", "dataloader_prefetch_factor": "[1, inf)"})
-        batches = ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps")
-        check_ranges(self, dict.fromkeys(batches, "[1, inf)"))
-        self._refuse_what_has_no_use()
+        check_ranges(self, {**RANGES, "dataloader_num_workers": f"[0, {most_workers()}]"})
+        refuse_unused(self)
+        if self.output_dir == "":
+            raise ValueError("output_dir is empty; name a folder")
         if self.warmup_epochs >= self.num_train_epochs:
             raise ValueError(
                 f"warmup_epochs {self.warmup_epochs:g} must be fewer than num_train_epochs {self.num_train_epochs:g}; "
@@ -84,10 +101,14 @@ class RunArguments(TrainingArguments):
             )
         self._check_drw()
         self._check_precision()
+        self._check_sharding()
         open_workers = self.dataloader_num_workers is None
         if open_workers:
             self.dataloader_num_workers = 1  # until the device is known
         super().__post_init__()
+        refuse_unused_schedule_settings(self)
+        if self.accelerator_config.split_batches:
+            raise ValueError("accelerator_config: split_batches must stay off; lower per_device_train_batch_size")
         if open_workers:
             self.dataloader_num_workers = self.default_workers
         self._set_loader_switches()
@@ -109,25 +130,19 @@ class RunArguments(TrainingArguments):
         for name in ("bf16", "fp16"):
             if getattr(self, name) and self.precision not in ("auto", name):
                 raise ValueError(f"precision {self.precision} and {name} contradict each other; leave one out")
+        if self.bf16 and self.fp16:
+            raise ValueError("bf16 and fp16 contradict each other; set precision to one of them")
 
-    def _refuse_what_has_no_use(self) -> None:
-        instead = {
-            "max_steps": "num_train_epochs, which the schedule and DRW follow",
-            "warmup_steps": "warmup_epochs",
-            "label_smoothing_factor": "label_smoothing, which mixing applies",
-            "auto_find_batch_size": "per_device_train_batch_size and gradient_accumulation_steps",
-            "dataloader_drop_last": "drop_partial_batches, since it would leave out test images too",
-        }
-        for name, other in instead.items():
-            if getattr(self, name) not in (0, -1, False):
-                raise ValueError(f"{name} is not used here; set {other}")
-        for name in ("prediction_loss_only", "eval_on_start", "enable_jit_checkpoint", "neftune_noise_alpha"):
-            if getattr(self, name, None):
-                raise ValueError(f"{name} does not go with what is trained and reported here; leave it out")
-        if self.label_names != ["labels"] or not self.eval_do_concat_batches:
-            raise ValueError("label_names and eval_do_concat_batches must stay as they are; leave them out")
-        if self.output_dir == "":
-            raise ValueError("output_dir is empty; name a folder")
+    def _check_sharding(self) -> None:
+        file = self.deepspeed
+        if file and find_spec("deepspeed") is None:
+            raise ValueError("deepspeed is not installed; install it, or leave deepspeed out")
+        if isinstance(file, str) and file and not file.lstrip().startswith("{") and not Path(file).is_file():
+            raise ValueError(f"deepspeed: there is no file {file}")
+        if self.fsdp and self.use_cpu:
+            raise ValueError("fsdp divides a network among GPUs; leave use_cpu out, or fsdp")
+        if isinstance(self.fsdp, str) and self.fsdp.lower() in ("true", "yes", "on", "1"):
+            self.fsdp = "full_shard"  # as transformers takes true from Python
 
     @property
     def asked_precision(self) -> str:

@@ -11,6 +11,7 @@ from transformers import AutoImageProcessor, BaseImageProcessor
 
 from modeling_deit_lt import DeiTLTForImageClassification
 from trainer.errors import CheckpointError
+from trainer.safe_weights import refuse_pickles
 
 
 def holds_student(folder: str | Path) -> bool:
@@ -34,7 +35,10 @@ def load_student(folder: str | Path) -> DeiTLTForImageClassification:
     if not holds_student(folder):
         raise CheckpointError(f"{folder} holds a {_model_type(folder) or 'timm'} model, not a DeiT-LT student")
     try:
-        model, info = DeiTLTForImageClassification.from_pretrained(folder, output_loading_info=True)
+        refuse_pickles(folder, "*.safetensors")
+        model, info = DeiTLTForImageClassification.from_pretrained(
+            folder, output_loading_info=True, use_safetensors=True
+        )
     except Exception as error:  # a damaged file fails in as many ways as there are libraries that read it
         raise CheckpointError(f"{folder} cannot be loaded as a DeiT-LT student ({_reason(error)})") from error
     if info["missing_keys"] or info["unexpected_keys"] or info["mismatched_keys"]:
@@ -50,7 +54,7 @@ def load_processor(folder: str | Path) -> BaseImageProcessor:
         CheckpointError: there is none.
     """
     try:
-        return AutoImageProcessor.from_pretrained(folder)
+        return AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # as above
         raise CheckpointError(
             f"{folder} has no image processor; give a folder of deit-lt finetune or deit-lt train-teacher"

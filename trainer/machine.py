@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import platform
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -28,6 +29,20 @@ def default_workers(device: torch.device) -> int:
     """
     cores = cores_per_rank()
     return int(cores >= 4) if device.type == "cpu" else min(cores - 1, MOST_WORKERS)
+
+
+def most_workers() -> int:
+    """Processes that may be asked for; beyond twice the cores they only use memory, and a few dozen run anywhere."""
+    return max(32, 2 * cores_per_rank())
+
+
+def memory_of(device: torch.device) -> int:
+    """Bytes of memory of a GPU, else of this machine."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    if not hasattr(os, "sysconf"):  # Windows, of which nothing is asked
+        return sys.maxsize
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def bf16_is_fast(device: torch.device) -> bool:

@@ -10,7 +10,7 @@ from enum import Enum
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from trainer.errors import SettingError
+from trainer.errors import DeiTLTError, SettingError
 
 NONE = ("none", "null", "~", "")
 BOOLEANS = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(("false", "no", "off", "0"), False)
@@ -37,14 +37,17 @@ def make(kind: type, settings: Mapping[str, Any]) -> Any:
         try:
             values[entry.name] = value = from_text(value, hints[entry.name])
         except ValueError:
-            raise SettingError(f"{entry.name} must be {_wanted(hints[entry.name])}, got {value}") from None
+            raise SettingError(f"{entry.name} must be {_wanted(hints[entry.name])}, got {shown(value)}") from None
         choices = entry.metadata.get("choices")
         if choices and value not in choices:
-            raise SettingError(f"{entry.name} must be one of {', '.join(choices)}, got {value}")
+            raise SettingError(f"{entry.name} must be one of {', '.join(choices)}, got {shown(value)}")
     try:
         return kind(**values)
-    except (ValueError, TypeError, ImportError, OSError) as error:  # a range, or what TrainingArguments refuses
-        raise SettingError(" ".join(str(error).split())) from error
+    except DeiTLTError:
+        raise
+    # A range, or what TrainingArguments refuses in a way of its own: nothing but settings can be at fault here.
+    except Exception as error:
+        raise SettingError(in_one_line(error)) from error
 
 
 def take(given: dict[str, Any], kind: type) -> dict[str, Any]:
@@ -55,10 +58,23 @@ def take(given: dict[str, Any], kind: type) -> dict[str, Any]:
 def _wanted(hint: Any) -> str:
     """A type in words."""
     words = [
-        f"{TYPES[get_args(kind)[0]]}, or several" if get_origin(kind) is list else TYPES.get(get_origin(kind) or kind)
+        f"{TYPES.get(get_args(kind)[0], 'a word')}, or several"
+        if get_origin(kind) is list
+        else TYPES.get(get_origin(kind) or kind)
         for kind in _members(hint)
     ]
-    return " or ".join(filter(None, words))
+    return " or ".join(filter(None, words)) or "left out"  # what Python alone can give
+
+
+def shown(value: Any) -> str:
+    """A value in a message: one line, and no longer than one that a person reads."""
+    text = "".join(letter if letter.isprintable() else "?" for letter in " ".join(str(value).split()))
+    return text if len(text) <= 80 else f"{text[:80]}..."
+
+
+def in_one_line(error: Exception) -> str:
+    """The message of any error, or its kind where it has none."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def from_text(value: Any, hint: Any) -> Any:
@@ -96,13 +112,23 @@ def _as(value: Any, kind: Any) -> Any:
     if isinstance(value, (list, dict)):
         raise ValueError(value)
     text = str(value)
+    if "\0" in text:  # which no path can hold
+        raise ValueError(value)
     if get_origin(kind) is Literal or kind is bool:
         words = {str(choice): choice for choice in get_args(kind)} if kind is not bool else BOOLEANS
         if text.lower() in words:
             return words[text.lower()]
     elif kind in (int, float, str) or (isinstance(kind, type) and issubclass(kind, Enum)):
-        return kind(text)
+        return _number(kind, text) if kind in (int, float) else kind(text)
     raise ValueError(value)
+
+
+def _number(kind: type, text: str) -> int | float:
+    """A number that fits into 64 bits; an infinite one is left to the intervals."""
+    number = kind(text)
+    if kind is int and abs(number) >= 2**63:
+        raise ValueError(text)
+    return number
 
 
 def _scalar(value: Any) -> Any:

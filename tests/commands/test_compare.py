@@ -111,9 +111,9 @@ def test_after_a_failed_start_the_corrected_command_runs(tmp_path, monkeypatch):
     given = {"dataset": str(tmp_path / "images")}
     planned = [processes.plan_run("finetune", recipe, tmp_path / "runs" / "one", given)]
     with pytest.raises(RunError, match="failed; see"):
-        processes.run_all(planned, tmp_path / "out.json")
+        processes.run_all(planned, tmp_path / "out.json", dict)
     image_tree(tmp_path / "images")
-    assert processes.run_all(planned, tmp_path / "out.json")[0]["epochs"] == 1
+    assert processes.run_all(planned, tmp_path / "out.json", dict)[0]["epochs"] == 1
 
 
 @pytest.mark.parametrize(

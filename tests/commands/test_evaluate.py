@@ -8,7 +8,7 @@ import pytest
 from helpers import image_tree
 
 from trainer.commands import evaluate
-from trainer.errors import CheckpointError, DataError
+from trainer.errors import CheckpointError, DataError, SettingError
 
 
 def test_evaluate_repeats_the_runs_figures(finished, monkeypatch, capsys):
@@ -68,7 +68,7 @@ def test_evaluate_refuses_other_classes(finished, tmp_path):
 def test_boundaries_that_do_not_fit_are_one_line(finished, monkeypatch):
     monkeypatch.chdir(finished[0])
     for words in (["nonsense"], ["3", "x"], ["2", "9"]):
-        with pytest.raises(DataError) as refusal:
+        with pytest.raises((DataError, SettingError)) as refusal:
             evaluate.main(["out", "images", "--use_cpu", "--group_boundaries", *words])
         assert "\n" not in str(refusal.value)
 

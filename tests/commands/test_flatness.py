@@ -67,7 +67,7 @@ def test_weights_that_are_not_finite_are_refused(teachers, tmp_path):
     model = timm.create_model("resnet8_cifar", num_classes=10)
     model.fc.bias.data.fill_(torch.nan)
     save_for_hf(model, str(tmp_path / "broken"), safe_serialization=True, data_config={"input_size": (3, 8, 8)})
-    with pytest.raises(TeacherError, match="broken is not finite"):
+    with pytest.raises(TeacherError, match="broken holds weights that are not finite"):
         flatness.main(words("--teachers", str(tmp_path / "broken"), f"--output={tmp_path / 'out'}"))
     assert not (tmp_path / "out").exists()
 

@@ -59,8 +59,8 @@ def main(words: list[str]) -> None:
     places = [(variant, seed) for variant in asked.variants for seed in asked.seeds]
     planned = [plan(recipe, runs, variant, seed, given) for variant, seed in places]
     found = {variant: [] for variant in asked.variants}
-    for (variant, _), metrics in zip(places, run_all(planned, results, recipe=recipe.stem), strict=True):
-        found[variant].append(figures_of(metrics))
+    for (variant, _), figures in zip(places, run_all(planned, results, figures_of, recipe=recipe.stem), strict=True):
+        found[variant].append(figures)
     content = {
         "recipe": recipe.stem,
         "settings": without_places(given),
@@ -77,7 +77,13 @@ def plan(recipe: Path, runs: Path, variant: str, seed: int, given: dict) -> Plan
 
 
 def figures_of(metrics: dict) -> dict:
-    """What the comparison keeps of a run."""
+    """What the comparison keeps of a run.
+
+    Raises:
+        KeyError, TypeError: a figure of the table is missing, or is no number.
+    """
+    average([metrics["last"]])
+    statistics.fmean([metrics["wall_seconds"]])
     kept = ("seed", "epochs", "wall_seconds", "images_per_second", "device", "teacher_accuracy_on_training_images")
     return {
         **{key: metrics[key] for key in kept if key in metrics},
@@ -92,10 +98,10 @@ def average(runs: list[dict]) -> dict:
     result = {}
     for expert in ("mean", "cls", "dist"):
         for key in ("accuracy", "balanced_accuracy", "head", "mid", "tail"):
-            values = [run[expert][key] for run in runs]
+            values = [run[expert][key] for run in runs if run[expert][key] is not None]  # None: no class in the group
             spread = statistics.stdev(values) if len(values) > 1 else None
             result[f"{expert}_{key}"] = {
-                "mean": round(statistics.fmean(values), 2),
+                "mean": round(statistics.fmean(values), 2) if values else None,
                 "std": spread and round(spread, 2),
             }
     return result
@@ -109,6 +115,9 @@ def table(content: dict) -> str:
         cells = []
         for key in keys:
             figure = variant["mean"][key]
+            if figure["mean"] is None:
+                cells.append("-")
+                continue
             cells.append(f"{figure['mean']:.1f}" + (f" ± {figure['std']:.1f}" if figure["std"] is not None else ""))
         seconds = statistics.fmean(run["wall_seconds"] for run in variant["runs"])
         lines.append(f"| {name} | " + " | ".join(cells) + f" | {seconds:.0f} |")

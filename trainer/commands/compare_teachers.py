@@ -61,13 +61,22 @@ def main(words: list[str]) -> None:
         folder = runs / f"{names[-1]}_seed{seed}".replace(" ", "_")
         planned.append(plan_run("train-teacher", recipe, folder, {**given, **varied, "seed": seed}))
     teachers = {name: [] for name in names}
-    for teacher, metrics in zip(names, run_all(planned, results, name=name), strict=True):
-        metrics["data"].pop("dataset")  # where the data lie
-        teachers[teacher].append(metrics)
+    for teacher, figures in zip(names, run_all(planned, results, figures_of, name=name), strict=True):
+        teachers[teacher].append(figures)
     selection = "weights of the last epoch"
     content = {"name": name, "settings": without_places(given), "selection": selection, "teachers": teachers}
     write_comparison(results, content)
     print(table(teachers))
+
+
+def figures_of(metrics: dict) -> dict:
+    """What the comparison keeps of a run: its metrics, without where the data lie.
+
+    Raises:
+        KeyError, TypeError: a figure of the table is missing, or is no number.
+    """
+    table({"": [metrics]})
+    return {**metrics, "data": {name: value for name, value in metrics["data"].items() if name != "dataset"}}
 
 
 def table(teachers: dict[str, list[dict]]) -> str:

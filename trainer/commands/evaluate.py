@@ -61,6 +61,8 @@ def main(words: list[str]) -> None:
     """Load, test, print, write."""
     folder, data, given = CommandParser("evaluate", __doc__, EvaluationArguments, words=WORDS).parse(words)
     flags = make(EvaluationArguments, given)
+    if flags.group_boundaries is not None:
+        make(DataArguments, {"group_boundaries": flags.group_boundaries})  # before the model is read
     opened = open_model(folder)
     counts, boundaries = opened.class_counts, group_boundaries(flags, opened)
     try:
@@ -82,14 +84,14 @@ def main(words: list[str]) -> None:
 
 def load_test_split(data: str, flags: EvaluationArguments, opened: ModelFolder) -> Dataset:
     """The test split, checked, with the model's classes in the model's order."""
-    run = opened.run.get("data", {})
+    run = opened.data_settings
     test = load_long_tailed(
         data,
         config_name=flags.config_name,
         image_column=flags.image_column,
         label_column=flags.label_column,
-        test_fraction=run.get("test_fraction", 0.0) if flags.test_fraction is None else flags.test_fraction,
-        seed=run.get("split_seed", 0) if flags.split_seed is None else flags.split_seed,
+        test_fraction=run.test_fraction if flags.test_fraction is None else flags.test_fraction,
+        seed=run.split_seed if flags.split_seed is None else flags.split_seed,
     )["test"]
     if (detail := class_difference(test.features["label"].names, opened.class_names)) is not None:
         raise DataError(f"{data} has other classes than the model, or another order: {detail}")
@@ -100,10 +102,6 @@ def load_test_split(data: str, flags: EvaluationArguments, opened: ModelFolder) 
 
 def group_boundaries(flags: EvaluationArguments, opened: ModelFolder):
     """The boundaries that were given, or those of the run that made the model, or None for thirds."""
-    given = flags.group_boundaries
-    if given is None:
-        given = opened.run.get("group_boundaries")
-    try:
-        return DataArguments(group_boundaries=given or []).boundaries
-    except ValueError as error:
-        raise DataError(str(error)) from error
+    if flags.group_boundaries is None:
+        return opened.data_settings.boundaries
+    return make(DataArguments, {"group_boundaries": flags.group_boundaries}).boundaries

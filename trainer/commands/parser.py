@@ -76,6 +76,18 @@ def _flag(entry: Field, hint) -> dict:
     help_text = (entry.metadata.get("help", "") + default).replace("%", "%%")  # argparse formats it
     flag = {"dest": entry.name, "default": argparse.SUPPRESS, "help": help_text}
     flag["metavar"] = "{" + ",".join(entry.metadata["choices"]) + "}" if "choices" in entry.metadata else "VALUE"
+    flag["action"] = Once
     if several:
         return {**flag, "nargs": "+"}
     return {**flag, "nargs": "?", "const": "true"} if bool in members else flag
+
+
+class Once(argparse.Action):
+    """Keeps the value of a flag, which may be given once: of two values one would be dropped without a word."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        """Called by argparse with each value."""
+        if hasattr(namespace, self.dest):
+            raise SettingError(f"--{self.dest} is given twice; give it once")
+        alone = isinstance(values, list) and len(values) == 1
+        setattr(namespace, self.dest, values[0] if alone else values)  # of a list, as a recipe's line has it

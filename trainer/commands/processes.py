@@ -5,11 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from trainer.errors import RunError, SettingError
+from trainer.parsing import in_one_line
 from trainer.run import student_recipe, teacher_recipe
 from trainer.run.files import read_json, write_json
 from trainer.run.folder import METRICS, RESUME, SETTINGS, differences
@@ -44,16 +45,20 @@ def plan_run(command: str, recipe: Path, folder: Path, given: dict) -> PlannedRu
     return PlannedRun(command, recipe, folder, given, read(recipe, given).asked)
 
 
-def run_all(planned: Sequence[PlannedRun], results: Path, **comparison: str) -> list[dict]:
-    """The metrics of runs, in their order; one that was cut off goes on. All are checked before the first one starts.
+def run_all(
+    planned: Sequence[PlannedRun], results: Path, figures_of: Callable[[dict], dict], **comparison: str
+) -> list[dict]:
+    """The figures of runs, in their order; one that was cut off goes on. All are checked before the first one starts.
 
     Args:
         planned: from `plan_run`.
         results: the file that the comparison writes when they are done.
+        figures_of: what the comparison takes of a run's metrics.
         comparison: what that file says of the comparison, by name.
 
     Raises:
-        RunError: a run failed, a folder holds a run of other settings, or `results` holds something else.
+        RunError: a run failed, a folder holds a run of other settings or damaged metrics, or `results` holds something
+            else.
     """
     if results.exists() and (results.is_dir() or not comparison.items() <= read_json(results).items()):
         raise RunError(f"{results} holds something else than this comparison; name another file with --results")
@@ -62,7 +67,11 @@ def run_all(planned: Sequence[PlannedRun], results: Path, **comparison: str) -> 
         raise RunError(f"{times} runs would share the folder {folder}; give each recipe, value and seed once")
     for run in planned:
         _check_folder(run)
-    return [_metrics_of(run) for run in planned]
+        if (run.folder / METRICS).is_file():
+            _figures(run, figures_of)
+    for run in planned:
+        _finish(run)
+    return [_figures(run, figures_of) for run in planned]
 
 
 def write_comparison(path: Path, content: dict) -> None:
@@ -88,7 +97,15 @@ def _check_folder(run: PlannedRun) -> None:
         )
 
 
-def _metrics_of(run: PlannedRun) -> dict:
+def _figures(run: PlannedRun, figures_of: Callable[[dict], dict]) -> dict:
+    file = run.folder / METRICS
+    try:
+        return figures_of(read_json(file))
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise RunError(f"{file} is damaged ({in_one_line(error)}); remove the run's folder, or restore it") from error
+
+
+def _finish(run: PlannedRun) -> None:
     if not (run.folder / METRICS).is_file():
         go_on = [RESUME] if (run.folder / SETTINGS).is_file() else []
         flags = [flag for name, value in run.given.items() for flag in _flag(name, value)]
@@ -99,7 +116,6 @@ def _metrics_of(run: PlannedRun) -> dict:
             done = subprocess.run(whole, stdout=log, stderr=subprocess.STDOUT, check=False)
         if done.returncode:
             raise RunError(f"{run.command} {run.recipe} failed; see {log.name}")
-    return read_json(run.folder / METRICS)
 
 
 def _flag(name: str, value: str | int | list[str]) -> list[str]:

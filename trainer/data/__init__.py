@@ -6,9 +6,11 @@ from .digits import load_digits_dataset
 from .labels import class_counts, class_difference, label_values
 from .loading import load_long_tailed
 from .long_tail import long_tailed_counts, make_long_tailed
+from .rgb import as_rgb
 from .splits import stratified_split
 
 __all__ = [
+    "as_rgb",
     "check_all_images",
     "check_dataset",
     "check_images",

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from huggingface_hub import get_token
+from huggingface_hub.constants import is_offline_mode
 from PIL import Image
+from torch.optim.lr_scheduler import LambdaLR
+from transformers import Trainer
 
 from trainer.augmentation import train_transform
+from trainer.base_arguments import RunArguments
 from trainer.errors import DeiTLTError, RunError
+from trainer.machine import memory_of
+from trainer.parsing import in_one_line
 from trainer.ranks import whole_networks
 from trainer.run.recipes import StudentRecipe, TeacherRecipe
 from trainer.students import build_student
@@ -17,6 +25,7 @@ from trainer.teachers.training import build_classifier, forget_precision, teache
 from trainer.trainer import DeiTLTTrainer
 
 STEPS = 100  # of a schedule that is only built
+GIBIBYTE = 2**30
 
 
 def dry_run_student(recipe: StudentRecipe) -> None:
@@ -27,10 +36,16 @@ def dry_run_student(recipe: StudentRecipe) -> None:
     """
     args, size = recipe.training, recipe.model.image_size
     with refused_as("student"):
+        check_machine(args, max(size, args.teacher_image_size or 0))
+        with torch.device("meta"):
+            sketch = build_student(recipe.model, ["0", "1"], [1, 1], args.seed)
+        weights = 4 * sum(parameter.numel() for parameter in sketch.parameters())
+        check_memory(args, weights, "the student's weights", "lower its sizes, or take a smaller preset")
         train_transform(args.train_transform, size)(Image.new("RGB", (size, size)))
         teacher = None if args.teacher is None else torch.nn.Identity()  # stands for it, and is not asked
         trainer = DeiTLTTrainer(build_student(recipe.model, ["0", "1"], [1, 1], args.seed), args, teacher)
         trainer.create_optimizer_and_scheduler(STEPS)
+        check_learning_rates(trainer)
         with torch.no_grad(), trainer.accelerator.autocast():
             trainer.model.eval()(torch.zeros(1, 3, size, size, device=trainer.model.device))
 
@@ -43,9 +58,65 @@ def dry_run_teacher(recipe: TeacherRecipe) -> None:
     """
     args = recipe.training
     with refused_as("teacher"), whole_networks():
+        check_machine(args, args.image_size)
         for name in args.transforms:
             train_transform(name, args.image_size)(Image.new("RGB", (args.image_size, args.image_size)))
-        teacher_trainer(build_classifier(args, 2), args, [1, 1]).create_optimizer_and_scheduler(STEPS)
+        trainer = teacher_trainer(build_classifier(args, 2), args, [1, 1])
+        trainer.create_optimizer_and_scheduler(STEPS)
+        check_learning_rates(trainer)
+
+
+def check_machine(args: RunArguments, size: int) -> None:
+    """Refuse what this machine does not have: a GPU for fp16, memory for a batch, a package, a way to the Hub.
+
+    Args:
+        args: of the run.
+        size: side of the largest images in pixels.
+
+    Raises:
+        RunError: it names the setting.
+    """
+    if args.mixed_precision == "fp16" and args.device.type == "cpu":
+        raise RunError("precision fp16 needs a GPU; set precision bf16 or float32")
+    for name in ("per_device_train_batch_size", "per_device_eval_batch_size"):
+        images = getattr(args, name)
+        check_memory(args, 12 * images * size**2, f"a batch of {images} images of {size} px", f"lower {name}")
+    if args.push_to_hub and is_offline_mode():
+        raise RunError("push_to_hub: HF_HUB_OFFLINE is set; unset it, or leave push_to_hub out")
+    if args.push_to_hub and not (args.hub_token or get_token()):
+        raise RunError("push_to_hub: there is no token; run `hf auth login`, or leave push_to_hub out")
+
+
+def check_memory(args: RunArguments, needed: int, what: str, remedy: str) -> None:
+    """Refuse what alone exceeds the memory of the device; how much a training needs is found out on its images.
+
+    Raises:
+        RunError: it says how much is needed.
+    """
+    there = memory_of(args.device)
+    if needed > there:
+        raise RunError(
+            f"{what} alone would take {needed / GIBIBYTE:,.0f} GiB of memory, {args.device.type} has "
+            f"{there / GIBIBYTE:,.0f}; {remedy}"
+        )
+
+
+def check_learning_rates(trainer: Trainer) -> None:
+    """Refuse a schedule that leaves the numbers from 0 on, such as one with a negative floor.
+
+    Raises:
+        RunError: it says at which share of the run.
+    """
+    schedule = trainer.lr_scheduler
+    if not isinstance(schedule, LambdaLR):
+        return
+    for step in range(STEPS):
+        for base, factor in zip(schedule.base_lrs, schedule.lr_lambdas, strict=True):
+            if not 0 <= base * factor(step) < math.inf:
+                raise RunError(
+                    f"the learning rate would be {base * factor(step):.3g} after {step / STEPS:.0%} of the run; "
+                    "check lr_scheduler_kwargs"
+                )
 
 
 @contextmanager
@@ -53,10 +124,11 @@ def refused_as(what: str) -> Iterator[None]:
     """Any error is a refusal here: nothing but settings can be at fault, and each library has errors of its own."""
     try:
         yield
-    except DeiTLTError:
-        raise
+    except DeiTLTError as error:
+        if str(error).startswith(what):
+            raise
+        raise type(error)(f"{what}: {error}") from error
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise RunError(f"{what}: these settings do not work together ({reason})") from error
+        raise RunError(f"{what}: these settings do not work together ({in_one_line(error)})") from error
     finally:
         forget_precision()

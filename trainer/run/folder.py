@@ -161,7 +161,8 @@ def differences(begun: dict, now: dict) -> list[str]:
 
 def _flat(asked: dict, owner: str = "") -> dict:
     """One level of names; those of the teacher's recipe are marked as such."""
-    flat = {owner + name: value for name, value in asked.get("settings", {}).items()}
+    settings = asked.get("settings")
+    flat = {owner + name: value for name, value in settings.items()} if isinstance(settings, dict) else {}
     for name, value in asked.items():
         if name == "teacher" and isinstance(value, dict):
             flat |= {"teacher": "a recipe", **_flat(value, "teacher's ")}

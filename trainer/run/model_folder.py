@@ -6,16 +6,22 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import torch
+from PIL import Image
 from torch import nn
 from transformers import BaseImageProcessor
 
 from modeling_deit_lt import DeiTLTForImageClassification
-from trainer.checkpoints import check_weights, holds_student, load_processor, load_student
-from trainer.errors import CheckpointError
+from trainer.arguments import DataArguments
+from trainer.checkpoints import holds_student, load_processor, load_student
+from trainer.errors import CheckpointError, DeiTLTError
+from trainer.parsing import in_one_line, make, shown
+from trainer.predicting import expert_logits
 from trainer.run.files import read_json
 from trainer.run.folder import METRICS
-from trainer.students import class_names_of
 from trainer.teachers import open_classifier
+
+SPLIT = ("test_fraction", "split_seed")
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,22 @@ class ModelFolder:
         return read_json(file) if file.is_file() else {}
 
     @property
+    def data_settings(self) -> DataArguments:
+        """How its run cut its data, as far as metrics.json says; else the defaults.
+
+        Raises:
+            CheckpointError: metrics.json says what cannot be.
+        """
+        told = self.run.get("data", {})
+        if not isinstance(told, dict):
+            raise CheckpointError(f"{self.path / METRICS} is damaged (data: {shown(told)}); remove or restore it")
+        boundaries = {"group_boundaries": self.run.get("group_boundaries") or []}
+        try:
+            return make(DataArguments, {**{name: told[name] for name in SPLIT if name in told}, **boundaries})
+        except (DeiTLTError, TypeError) as error:
+            raise CheckpointError(f"{self.path / METRICS} is damaged ({error}); remove or restore it") from error
+
+    @property
     def class_counts(self) -> list[int]:
         """(C,) training images per class.
 
@@ -58,6 +80,13 @@ class ModelFolder:
                 f"{self.path} does not say how many training images each class had, which head, mid and tail need; "
                 "give a folder of deit-lt finetune or deit-lt train-teacher"
             )
+        if not (isinstance(counts, list) and all(type(count) is int and count > 0 for count in counts)):
+            raise CheckpointError(f"{self.path} has class counts that are none; name another folder, or restore it")
+        if len(counts) != len(self.class_names):
+            raise CheckpointError(
+                f"{self.path} has counts of {len(counts)} classes and {len(self.class_names)} outputs; name another "
+                "folder, or restore it"
+            )
         return counts
 
 
@@ -70,9 +99,26 @@ def open_model(folder: str | Path) -> ModelFolder:
     """
     if holds_student(folder):
         model = load_student(folder)
-        names = class_names_of(model)
+        names = [model.config.id2label.get(index) for index in range(model.config.num_labels)]
+        if not all(isinstance(name, str) for name in names):
+            raise CheckpointError(f"{folder} does not name each of its classes; restore its config.json")
     else:
         found = open_classifier(str(folder))
         model, names = found.model, found.class_names or [f"LABEL_{index}" for index in range(found.num_classes)]
-        check_weights(folder, model)
-    return ModelFolder(Path(folder), model.eval(), load_processor(folder), names)
+    opened = ModelFolder(Path(folder), model.eval(), load_processor(folder), names)
+    _look_at_nothing(opened)
+    return opened
+
+
+@torch.no_grad()
+def _look_at_nothing(opened: ModelFolder) -> None:
+    """Refuse a processor whose images the model does not take."""
+    try:
+        pixels = opened.processor(Image.new("RGB", (64, 64)), return_tensors="pt")["pixel_values"]
+        logits, *_ = expert_logits(opened.model(pixels)).values()
+        if logits.shape != (1, len(opened.class_names)):
+            raise ValueError(f"{len(opened.class_names)} names, outputs {tuple(logits.shape)}")
+    except Exception as error:  # a library's own way to say that its settings are damaged
+        raise CheckpointError(
+            f"{opened.path}: its model and its image processor do not fit each other ({in_one_line(error)})"
+        ) from error

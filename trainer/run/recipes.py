@@ -10,10 +10,15 @@ from typing import Any
 
 from trainer.arguments import DataArguments, DistillationArguments, ModelArguments
 from trainer.errors import SettingError
-from trainer.parsing import closest, make
+from trainer.parsing import NONE, closest, make, shown
 from trainer.recipe_files import find_recipe, read_yaml, teacher_file
 from trainer.settings import changed_settings, deciding_settings, over_all_ranks
 from trainer.teachers.arguments import TeacherArguments
+from trainer.unused_settings import changed_of
+
+EVALUATIONS = ("eval_strategy", "eval_steps", "eval_delay", "metric_for_best_model", "greater_is_better")
+OF_STUDENTS = {entry.name for kind in (ModelArguments, DistillationArguments) for entry in fields(kind)}
+OF_TEACHERS = {entry.name for entry in fields(TeacherArguments)}
 
 
 @dataclass(frozen=True)
@@ -96,12 +101,18 @@ def student_recipe(name: str | Path, given: Mapping[str, Any] | None = None) -> 
     """
     path = find_recipe(name)
     model, data, training = read_settings(path, given, (ModelArguments, DataArguments, DistillationArguments))
-    if training.eval_strategy != "no":
-        raise SettingError("eval_strategy is not used by a run; set model_selection, which evaluates checkpoints")
+    unused = [name for name in EVALUATIONS if name in changed_of(training)]
+    if training.save_strategy == "best":
+        unused.append("save_strategy best")
+    if unused:
+        raise SettingError(f"{unused[0]} is not used by a run; set model_selection, which evaluates checkpoints")
     own = teacher_file(training.teacher, path.parent)
     if own is not None:
         # On this device from the start: a recipe may ask for what another one has not.
-        own = teacher_recipe(own, {"use_cpu": training.use_cpu})
+        try:
+            own = teacher_recipe(own, {"use_cpu": training.use_cpu})
+        except SettingError as error:  # which would seem to be about the student's flag of the same name
+            raise SettingError(f"teacher {training.teacher}: {error}") from error
     return StudentRecipe(path.stem, model, data, training, own)
 
 
@@ -128,5 +139,10 @@ def read_settings(path: Path, given: Mapping[str, Any] | None, kinds: tuple[type
     known = [entry.name for kind in kinds for entry in fields(kind) if entry.init]
     for name, where in {**dict.fromkeys(written, f"{path}: "), **dict.fromkeys(given or {}, "")}.items():
         if name not in known:
-            raise SettingError(f"{where}unknown key {name}{closest(name, known)}")
-    return [make(kind, {**written, **(given or {})}) for kind in kinds]
+            other = " of a student" if name in OF_STUDENTS else " of a teacher" if name in OF_TEACHERS else ""
+            advice = f", a setting{other}; name another recipe" if other else closest(name, known)
+            raise SettingError(f"{where}unknown key {shown(name)}{advice}")
+    settings = {**written, **(given or {})}
+    if str(settings["output_dir"]).lower() in NONE:
+        raise SettingError("output_dir is empty; name a folder")
+    return [make(kind, settings) for kind in kinds]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from transformers import TrainingArguments
+
 from trainer.augmentation import BATCH_TRANSFORMS, TRAIN_TRANSFORMS
 from trainer.base_arguments import RunArguments
 from trainer.settings import check_ranges, setting
+from trainer.unused_settings import changed_of
 
 
 @dataclass
@@ -47,10 +50,10 @@ class TeacherArguments(RunArguments):
     paco_momentum: float = setting(0.999, "Momentum of PaCo's key encoder.")
 
     def __post_init__(self):
-        check_ranges(self, {"max_margin": "[0, inf)", "learning_rate": "(0, inf)", "momentum": "[0, 1)"})
-        check_ranges(self, {"lr_decay": "(0, 1]", "weight_decay": "[0, inf)"})
+        check_ranges(self, {"max_margin": "[0, inf)", "learning_rate": "(0, 1000]", "momentum": "[0, 1)"})
+        check_ranges(self, {"lr_decay": "(0, 1]", "image_size": "[1, 8192]"})
         check_ranges(self, {"paco_alpha": "[0, inf)", "paco_beta": "(0, inf)", "paco_temperature": "(0, inf)"})
-        check_ranges(self, {"paco_dim": "[1, inf)", "paco_queue": "[1, inf)", "paco_momentum": "[0, 1)"})
+        check_ranges(self, {"paco_dim": "[1, 65536]", "paco_queue": "[1, 1e7]", "paco_momentum": "[0, 1)"})
         fits = len(self.sam_rho) == len(self.sam_milestones) + 1 or not (self.sam_rho or self.sam_milestones)
         if not fits or not all(0 <= rho < float("inf") for rho in self.sam_rho):
             raise ValueError(
@@ -73,7 +76,16 @@ class TeacherArguments(RunArguments):
                 )
             if self.dataloader_num_workers:
                 raise ValueError("images_on_device leaves workers nothing to do; set dataloader_num_workers to 0")
+        if self.lr_milestones and self.lr_scheduler_kwargs:
+            raise ValueError("lr_milestones have lr_decay, no lr_scheduler_kwargs; leave one of them out")
+        unused = sorted({"optim_args", "adam_beta1", "adam_beta2", "adam_epsilon"} & changed_of(self))
+        if unused:
+            raise ValueError(
+                f"{unused[0]} does nothing for a teacher, which SGD trains; set momentum, or leave it out"
+            )
         super().__post_init__()
+        if self.optim not in (TrainingArguments.optim, "sgd"):
+            raise ValueError(f"optim {self.optim.value} is not used for a teacher, which SGD trains; leave it out")
         if self.images_on_device:  # which a loader cannot pin
             self.dataloader_pin_memory = self.accelerator_config.non_blocking = False
 

@@ -53,7 +53,7 @@ def read_class_names(path: str | Path) -> list[str]:
     """
     try:
         lines = Path(path).expanduser().read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a ~user that is not there
         raise TeacherError(
             f"teacher_class_names {path}: cannot be read ({getattr(error, 'strerror', 'not UTF-8 text')}); give a "
             "text file with one class a line"

@@ -14,11 +14,22 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
 
-from trainer.errors import TeacherError
+from trainer.checkpoints import check_weights
+from trainer.errors import CheckpointError, TeacherError
+from trainer.parsing import in_one_line, shown
+from trainer.safe_weights import refuse_pickles
 from trainer.teachers import cifar_resnet, cosine  # noqa: F401  (register their models with timm)
 from trainer.teachers.class_names import class_order
 
 NORMALIZATIONS = ("student", "own")
+OF_A_FILE = (
+    "of weights alone build the network in Python, load them with torch.load(FILE, weights_only=True) and save it "
+    "with timm.models.save_for_hf(model, FOLDER, safe_serialization=True)"
+)
+OWN_CODE = (
+    "it brings code of its own, which is not run; if you trust it, load it in Python and give DeiTLTTrainer a "
+    "trainer.teachers.Teacher of it"
+)
 
 
 class Teacher(nn.Module):
@@ -114,22 +125,19 @@ def open_classifier(name_or_path: str) -> Classifier:
     Raises:
         TeacherError: nothing loadable is there.
     """
-    path = Path(name_or_path).expanduser()
     try:
-        if path.is_dir():
-            is_timm = "architecture" in json.loads((path / "config.json").read_text())
-            return _open_timm(name_or_path, f"local-dir:{path}") if is_timm else _open_transformers(str(path))
-        if path.is_absolute() or name_or_path.startswith((".", "~")):
-            raise FileNotFoundError("no such folder")
-        if ":" in name_or_path or "/" not in name_or_path:
-            return _open_timm(name_or_path, name_or_path)
-        return _open_transformers(name_or_path)
+        classifier = _found(name_or_path)
     # Whatever lies there may be broken in any way; each library has errors of its own for it.
     except Exception as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = OWN_CODE if "trust_remote_code" in str(error) else in_one_line(error)
         raise TeacherError(
-            f"teacher {name_or_path}: cannot be loaded ({reason}); give a folder or a model name"
+            f"teacher {shown(name_or_path)}: cannot be loaded ({reason}); give a folder or a model name"
         ) from error
+    try:
+        check_weights(name_or_path, classifier.model)
+    except CheckpointError as error:
+        raise TeacherError(f"teacher {error}") from error
+    return classifier
 
 
 def as_teacher(
@@ -169,6 +177,29 @@ def as_teacher(
     return Teacher(classifier.model, size, classifier.mean, classifier.std, normalization, order)
 
 
+def _found(name: str) -> Classifier:
+    """A folder's, timm's or the Hub's; errors of any kind."""
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return _open_folder(name, path)
+    if path.is_file():
+        raise ValueError(f"it is a file; {OF_A_FILE}")
+    if path.is_absolute() or name.startswith((".", "~")):
+        raise FileNotFoundError("no such folder")
+    return _open_timm(name, name) if ":" in name or "/" not in name else _open_transformers(name)
+
+
+def _open_folder(name: str, path: Path) -> Classifier:
+    config = json.loads((path / "config.json").read_text())
+    if not isinstance(config, dict):
+        raise ValueError("its config.json holds no settings of a model")
+    if "architecture" in config:
+        refuse_pickles(path, "model.safetensors")  # which timm prefers to all others
+        return _open_timm(name, f"local-dir:{path}")
+    refuse_pickles(path, "*.safetensors")
+    return _open_transformers(str(path))
+
+
 def _open_timm(name: str, timm_name: str) -> Classifier:
     model = timm.create_model(timm_name, pretrained=True)
     config = model.pretrained_cfg
@@ -179,10 +210,11 @@ def _open_timm(name: str, timm_name: str) -> Classifier:
 
 
 def _open_transformers(name: str) -> Classifier:
-    model, info = AutoModelForImageClassification.from_pretrained(name, output_loading_info=True)
+    safe = {"trust_remote_code": False, "use_safetensors": True}
+    model, info = AutoModelForImageClassification.from_pretrained(name, output_loading_info=True, **safe)
     if info["missing_keys"]:  # which would stay random
         raise ValueError(f"it lacks the weights {min(info['missing_keys'])} and perhaps more")
-    processor = AutoImageProcessor.from_pretrained(name)
+    processor = AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
     size = getattr(processor, "crop_size", None) or processor.size
     side = size.get("height") or size.get("shortest_edge")
     names = [name for _, name in sorted(model.config.id2label.items())]
