@@ -81,6 +81,20 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path, stop, settings):
     assert torch.equal(average_of(whole), average_of(resumed))
 
 
+def test_stochastic_depth_depends_on_neither_workers_nor_evaluations(tmp_path):
+    """All draw from one generator: loaders do as often as they are started."""
+    images = EvaluationImages(picture_dataset((4, 3, 2)), image_processor(8, 1.0))
+    found = []
+    for settings in ({}, {"dataloader_num_workers": 1}, {"eval_strategy": "steps", "eval_steps": 1}):
+        args = arguments(tmp_path, num_train_epochs=3, **settings)
+        data = {"train_dataset": training_images(), "eval_dataset": images}
+        trainer = DeiTLTTrainer(tiny_student(drop_path_rate=0.5), args, teacher(), **data)
+        trainer.train()
+        found.append(weights(trainer.model))
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+
+
 def test_the_average_is_found_beside_the_checkpoint_that_is_named(tmp_path):
     """Not in the output folder of the new run."""
     shared = {"num_train_epochs": 3, "save_strategy": "epoch", "save_total_limit": 10}

@@ -8,6 +8,8 @@ import signal
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+import torch
 from torch import nn
 from torch.utils.data import Dataset as TorchDataset
 from transformers import Trainer
@@ -90,6 +92,17 @@ class BaseTrainer(Trainer):
             )
         return output
 
+    def get_batch_samples(self, *args, **kwargs):
+        """Trainer's; then the generators of dropout and stochastic depth begin anew for the optimiser step."""
+        batches = super().get_batch_samples(*args, **kwargs)
+        self._seed_step()
+        return batches
+
+    def _seed_step(self) -> None:
+        """Make what a step draws a function of seed and step, not of what workers, evaluations or a kill drew before."""
+        words = np.random.SeedSequence((self.args.seed, self.state.global_step)).generate_state(2)
+        torch.manual_seed(int(words[0]) << 31 ^ int(words[1]))
+
     def _get_dataloader(self, *args, **kwargs):
         """Trainer's, with workers that a signal to the whole job does not end before their run has saved."""
         loader = super()._get_dataloader(*args, **kwargs)
@@ -138,6 +151,7 @@ class BaseTrainer(Trainer):
     def _load_rng_state(self, checkpoint: str | None) -> None:
         """Trainer's, right before the first step; what was summed up for the next log goes on too."""
         super()._load_rng_state(checkpoint)
+        self._seed_step()
         file = Path(checkpoint, SUMS_FILE)
         if file.is_file():
             self.add_sums(json.loads(file.read_text()))
