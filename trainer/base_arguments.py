@@ -88,6 +88,7 @@ class RunArguments(TrainingArguments):
         if open_workers:
             self.dataloader_num_workers = 1  # until the device is known
         super().__post_init__()
+        self._refuse_ranks_apart()
         if open_workers:
             self.dataloader_num_workers = self.default_workers
         self._set_loader_switches()
@@ -128,6 +129,12 @@ class RunArguments(TrainingArguments):
             raise ValueError("label_names and eval_do_concat_batches must stay as they are; leave them out")
         if self.output_dir == "":
             raise ValueError("output_dir is empty; name a folder")
+
+    def _refuse_ranks_apart(self) -> None:
+        """Several processes of a launcher that would each train alone, as Accelerate has it without a GPU."""
+        started = int(os.environ.get("WORLD_SIZE", 1)) if "LOCAL_RANK" in os.environ else 1
+        if started > 1 and self.world_size == 1:
+            raise ValueError(f"{started} processes were launched and would train apart, without a GPU; add --use_cpu")
 
     @property
     def asked_precision(self) -> str:

@@ -61,10 +61,6 @@ class TwoHosts:
             self.kill(1)
         return codes, [Path(folder, f"log{host}").read_text() for host, folder in enumerate(folders)]
 
-    def cut_the_cable(self):
-        """No packet goes from one host to the other any more."""
-        _ip("-n", self.names[1], "link", "set", self.ends[1], "down")
-
     def kill(self, host):
         """End all processes of a host at once, as when it loses its power."""
         told = subprocess.run(["ip", "netns", "pids", self.names[host]], capture_output=True, text=True, check=True)
