@@ -11,7 +11,7 @@ RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 export HF_HUB_OFFLINE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-oldest test-slow quality style
+.PHONY: help demo test test-oldest test-slow test-multinode quality style
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -36,6 +36,10 @@ test-oldest: $(OLDEST)/.complete ## the tests with the oldest versions that setu
 
 test-slow: $(VENV)/.complete ## the tests that take longer
 	$(BIN)/python -m pytest -m slow
+
+test-multinode: $(VENV)/.complete ## two machines, as network namespaces; needs root and iproute2
+	@test "$$(id -u)" = 0 && command -v ip > /dev/null || { echo "make test-multinode needs root and ip (iproute2)"; exit 1; }
+	$(BIN)/python -m pytest -m slow tests/ranks/test_two_hosts.py
 
 quality: $(VENV)/.complete ## lint and format check
 	$(BIN)/ruff check .

@@ -97,8 +97,9 @@ def arguments(folder, **overrides):
 
 
 def image_tree(folder, counts=(12, 8, 6), test=3, size=8):
-    """PNG files in train/<class> and test/<class>."""
-    for split, per_class in (("train", counts), ("test", (test,) * len(counts))):
+    """PNG files in train/<class> and test/<class>; test images of all classes or of each."""
+    tests = (test,) * len(counts) if isinstance(test, int) else test
+    for split, per_class in (("train", counts), ("test", tests)):
         rows = picture_dataset(per_class, size)
         for index, row in enumerate(rows):
             path = folder / split / rows.features["label"].names[row["label"]] / f"{index}.png"

@@ -109,6 +109,7 @@ class RunArguments(TrainingArguments):
         refuse_unused_schedule_settings(self)
         if self.accelerator_config.split_batches:
             raise ValueError("accelerator_config: split_batches must stay off; lower per_device_train_batch_size")
+        self._refuse_ranks_apart()
         if open_workers:
             self.dataloader_num_workers = self.default_workers
         self._set_loader_switches()
@@ -143,6 +144,12 @@ class RunArguments(TrainingArguments):
             raise ValueError("fsdp divides a network among GPUs; leave use_cpu out, or fsdp")
         if isinstance(self.fsdp, str) and self.fsdp.lower() in ("true", "yes", "on", "1"):
             self.fsdp = "full_shard"  # as transformers takes true from Python
+
+    def _refuse_ranks_apart(self) -> None:
+        """Several processes of a launcher that would each train alone, as Accelerate has it without a GPU."""
+        started = int(os.environ.get("WORLD_SIZE", 1)) if "LOCAL_RANK" in os.environ else 1
+        if started > 1 and self.world_size == 1:
+            raise ValueError(f"{started} processes were launched and would train apart, without a GPU; add --use_cpu")
 
     @property
     def asked_precision(self) -> str:

@@ -39,13 +39,17 @@ def on_first_rank(action: Callable[[], Any]) -> Any:
 
 
 def whole_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights as one process without FSDP would have them, on the CPU; on all ranks.
+    """Weights as one process without FSDP would have them, on the CPU of the first rank; nothing on the others.
 
     Args:
         weights: a state dict, of which each rank may have its share.
     """
-    whole = {name: weight.full_tensor() if isinstance(weight, DTensor) else weight for name, weight in weights.items()}
-    return {name: weight.detach().cpu() for name, weight in whole.items()}
+    whole = {}
+    for name, weight in weights.items():
+        full = weight.full_tensor() if isinstance(weight, DTensor) else weight  # by all ranks together
+        if PartialState().is_main_process:
+            whole[name] = full.detach().cpu()
+    return whole
 
 
 def load_from_first_rank(model: nn.Module, weights: dict[str, Tensor] | None) -> None:

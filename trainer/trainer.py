@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from accelerate.utils.constants import FSDP_MODEL_NAME
 from datasets import Dataset, DatasetDict
 from torch import Tensor, nn
 from torch.utils.data import Dataset as TorchDataset
@@ -268,6 +269,9 @@ class DeiTLTTrainer(BaseTrainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         """Load the weights as Trainer does; the EMA is restored from the same checkpoint."""
+        if Path(resume_from_checkpoint, f"{FSDP_MODEL_NAME}.bin").is_file() != self.is_fsdp_enabled:
+            how = "without" if self.is_fsdp_enabled else "with"
+            raise CheckpointError(f"{resume_from_checkpoint} was saved {how} FSDP; resume it in the same way")
         if self.ema_callback is not None:
             self.ema_callback.resume_from = resume_from_checkpoint
         try:

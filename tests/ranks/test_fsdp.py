@@ -2,13 +2,15 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from helpers import arguments, command, history, image_tree, teacher, tiny_student, write_recipe
-from ranks.launching import SETTINGS, launch
+from ranks.launching import SETTINGS, environment, launch
 from safetensors.torch import load_file
 from transformers import Trainer
 
@@ -90,6 +92,22 @@ def test_the_folder_is_a_whole_model(runs):
     load_student(runs / "fsdp")
     done = command("classify", "fsdp", "fsdp/example.png", cwd=runs)
     assert done.returncode == 0, done.stderr
+    code = "from transformers import AutoModelForImageClassification as A; A.from_pretrained('fsdp', {})"
+    code = code.format("trust_remote_code=True, local_files_only=True")
+    without_package = {name: value for name, value in environment().items() if name != "PYTHONPATH"}
+    words = [sys.executable, "-P", "-c", code]
+    done = subprocess.run(words, cwd=runs, env=without_package, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_one_kind_of_checkpoint_is_not_resumed_as_the_other(runs):
+    words = ["finetune", "recipe.yaml", "--output_dir=other", "--teacher=none"]
+    done = launch(*FSDP, ON_CPU, *words, "--resume_from_checkpoint=ddp/checkpoint-3", cwd=runs)
+    assert "ddp/checkpoint-3 was saved without FSDP; resume it in the same way" in done.stderr
+    done = command(*words, "--resume_from_checkpoint=fsdp/checkpoint-3", cwd=runs)
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith("fsdp/checkpoint-3 was saved with FSDP; resume it in the same way")
 
 
 @pytest.mark.parametrize(("version", "kind"), [(1, "FULL_STATE_DICT"), (2, "SHARDED_STATE_DICT")])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from accelerate.utils import gather_object
 from datasets import Dataset, DatasetDict, disable_progress_bars
 
 from trainer.arguments import DataArguments
@@ -81,6 +82,7 @@ def prepare_data(settings: DataArguments, args: RunArguments, validation: bool =
                 train, held_out = stratified_split(splits["train"], fraction, seed=seed)
                 splits = DatasetDict(train=train, validation=held_out, test=splits["test"])
         data = RunData(splits, settings)
+        _refuse_other_images(data)
         head_mid_tail(data.counts, settings.boundaries)
         TrainingSampler.for_run(args, len(data.train))
         if settings.check_images:  # last, since it takes longest
@@ -88,6 +90,20 @@ def prepare_data(settings: DataArguments, args: RunArguments, validation: bool =
     except ValueError as error:  # a setting that these data cannot have, such as a rho below 1
         raise DataError(str(error)) from error
     return data
+
+
+def _refuse_other_images(data: RunData) -> None:
+    """Ranks that read their images from several disks must find the same ones."""
+    labels = b"|".join(
+        np.asarray(data.splits[name]["label"], dtype=np.int64).tobytes() for name in sorted(data.splits)
+    )
+    digests = gather_object([hashlib.sha256(repr(data.names).encode() + labels).hexdigest()])
+    for rank, digest in enumerate(digests):
+        if digest != digests[0]:
+            raise DataError(
+                f"the images of process {rank} are not those of process 0; make {data.settings.dataset} the same on "
+                "all machines"
+            )
 
 
 def _load(settings: DataArguments) -> DatasetDict:
