@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from huggingface_hub import get_token
+from huggingface_hub import get_token, whoami
 from huggingface_hub.constants import is_offline_mode
 from PIL import Image
 from torch.optim.lr_scheduler import LambdaLR
@@ -83,8 +83,25 @@ def check_machine(args: RunArguments, size: int) -> None:
         check_memory(args, 12 * images * size**2, f"a batch of {images} images of {size} px", f"lower {name}")
     if args.push_to_hub and is_offline_mode():
         raise RunError("push_to_hub: HF_HUB_OFFLINE is set; unset it, or leave push_to_hub out")
-    if args.push_to_hub and not (args.hub_token or get_token()):
+    if args.push_to_hub:
+        check_token(args.hub_token or get_token())
+
+
+def check_token(token: str | None) -> None:
+    """Refuse to push without a token that the Hub knows: what a run has made would be pushed at its end.
+
+    Raises:
+        RunError: there is none, the Hub does not know it, or does not answer.
+    """
+    if not token:
         raise RunError("push_to_hub: there is no token; run `hf auth login`, or leave push_to_hub out")
+    try:
+        whoami(token)
+    except Exception as error:  # of the network or the Hub
+        raise RunError(
+            f"push_to_hub: the Hub does not take the token or does not answer ({in_one_line(error)}); mend it, or leave "
+            "push_to_hub out"
+        ) from error
 
 
 def check_memory(args: RunArguments, needed: int, what: str, remedy: str) -> None:
