@@ -143,7 +143,10 @@ class DeiTLTTrainer(BaseTrainer):
     def get_batch_samples(self, epoch_iterator, num_batches: int, device: torch.device) -> tuple[list, None]:
         """The batches of an optimiser step, mixed and labelled by the teacher before the student sees the first."""
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
-        shares = [self._share(place) for place in range(len(batches))]
+        shares = [(None, 1.0)] * len(batches)
+        if self.args.world_size > 1 and isinstance(self.train_dataset, TrainingImages):
+            order, step = self._get_train_sampler(), self.state.global_step
+            shares = [order.share_of_rank(self.args, step, place) for place in range(len(batches))]
         batches = [
             {**self._labelled(self._prepare_inputs(batch), place, rows), "share": share}
             for place, (batch, (rows, share)) in enumerate(zip(batches, shares, strict=True))
@@ -155,26 +158,6 @@ class DeiTLTTrainer(BaseTrainer):
             # The share multiplies the whole loss, but this denominator is that of all ranks already.
             batches = [{**batch, "weight_sum": weight_sum * (batch["share"] or 1.0)} for batch in batches]
         return batches, None
-
-    def _share(self, place: int) -> tuple[int | None, float]:
-        """Rows of this rank's batch that count, and how much their mean weighs in the mean over the ranks.
-
-        All and 1, but for the last batch of an epoch that several ranks share: Accelerate fills it up with images of
-        the first one, which one rank alone would not see.
-
-        Args:
-            place: of the batch in the accumulation.
-        """
-        args = self.args
-        if args.world_size == 1 or not isinstance(self.train_dataset, TrainingImages):
-            return None, 1.0
-        images, together = self.images_per_epoch, args.train_batch_size * args.world_size
-        steps = -(-images // (together * args.gradient_accumulation_steps))  # of an epoch
-        batch = self.state.global_step % steps * args.gradient_accumulation_steps + place
-        left = images - batch * together
-        rows = min(max(left - args.process_index * args.train_batch_size, 0), args.train_batch_size)
-        # A rank without rows keeps one, whose loss counts nothing: its gradients are waited for.
-        return max(rows, 1), rows * args.world_size / min(left, together)
 
     def _labelled(self, inputs: dict, place: int, rows: int | None = None) -> dict:
         """The first rows of a batch, or all, as the student gets them; `place` is its place in the accumulation."""

@@ -147,6 +147,27 @@ def test_two_ranks_have_the_batches_of_one_at_the_same_optimiser_step():
         assert sorted(one[8 * step : 8 * step + 8]) == sorted(two[8 * step : 8 * step + 8])
 
 
+@pytest.mark.parametrize(("rows", "accumulated"), [(48, 1), (43, 1), (34, 1), (43, 2), (33, 2), (5, 1)])
+def test_ranks_count_each_image_of_an_epoch_once(rows, accumulated):
+    """What counts of each rank's batches is the epoch, and the weights of a batch's means are its images' shares."""
+    sampler = TrainingSampler(rows, 16, 3, partners=True)
+    shards = [list(BatchSamplerShard(BatchSampler(sampler, 8, False), 2, rank)) for rank in range(2)]
+    counted = []
+    for batch in range(len(shards[0])):
+        kept, weights = [], []
+        for rank in range(2):
+            shape = {"train_batch_size": 8, "world_size": 2, "gradient_accumulation_steps": accumulated}
+            args = SimpleNamespace(**shape, process_index=rank)
+            step = 3 * -(-len(shards[0]) // accumulated) + batch // accumulated  # of the fourth epoch
+            size, weight = sampler.share_of_rank(args, step, batch % accumulated)
+            assert 1 <= size <= 8
+            kept.append(shards[rank][batch][:size] if weight else [])
+            weights.append(weight)
+        counted += kept[0] + kept[1]
+        assert weights == [2 * len(part) / len(kept[0] + kept[1]) for part in kept]
+    assert sorted(counted) == sorted(sampler)
+
+
 @pytest.mark.parametrize("arguments", [(0, 8, 3), (5, 0, 3), (5, 8, 0), (5, 8, 3, 0, 0)])
 def test_nothing_to_draw_is_refused(arguments):
     with pytest.raises(ValueError, match="at least one"):

@@ -98,6 +98,24 @@ class TrainingSampler(Sampler):
         multiple_of = whole if args.drop_partial_batches else 1
         return cls(num_rows, batch_size, args.repeats, args.seed, multiple_of, args.mixes)
 
+    def share_of_rank(self, args, step: int, place: int) -> tuple[int, float]:
+        """Rows of a rank's batch that count, and the weight of their mean in the mean over the ranks.
+
+        All and 1, but for the last batch of an epoch: Accelerate fills it up with images of the first one, which one
+        rank alone would not see. A rank without any keeps a row, whose loss counts nothing: its gradients are waited
+        for.
+
+        Args:
+            args: of the run.
+            step: optimiser step of the run, 0-based.
+            place: of the batch in the accumulation of that step.
+        """
+        steps = -(-len(self) // (self.batch_size * args.gradient_accumulation_steps))  # of an epoch
+        batch = step % steps * args.gradient_accumulation_steps + place
+        left = len(self) - batch * self.batch_size
+        rows = min(max(left - args.process_index * args.train_batch_size, 0), args.train_batch_size)
+        return max(rows, 1), rows * args.world_size / min(left, self.batch_size)
+
     def set_epoch(self, epoch: int) -> None:
         """Move to an epoch (0-based); Trainer calls it through the data loader."""
         self.epoch = epoch
