@@ -20,7 +20,8 @@ from trainer.augmentation import TrainingImages, TrainingSampler
 from trainer.augmentation.device_images import DeviceImages
 from trainer.base_arguments import RunArguments
 from trainer.callbacks import EpochCallback, HistoryCallback
-from trainer.errors import DataError, RunError
+from trainer.checkpoints import check_weights
+from trainer.errors import CheckpointError, DataError, RunError
 from trainer.evaluation import expert_report
 from trainer.ranks import gather_files
 from trainer.resuming import saving, write_checksums
@@ -155,6 +156,21 @@ class BaseTrainer(Trainer):
         file = Path(checkpoint, SUMS_FILE)
         if file.is_file():
             self.add_sums(json.loads(file.read_text()))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        """Trainer's.
+
+        Raises:
+            CheckpointError: the weights are those of another network, or not finite.
+        """
+        try:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        except RuntimeError as error:  # torch's word for shapes that differ
+            raise CheckpointError(
+                f"{resume_from_checkpoint} does not hold the weights of this model; name another one"
+            ) from error
+        if not self.is_fsdp_enabled:
+            check_weights(resume_from_checkpoint, self.model)
 
     def sums_since_log(self) -> dict:
         """What the next log is made of, as JSON takes it: of all ranks, so it synchronises them."""

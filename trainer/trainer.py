@@ -257,12 +257,7 @@ class DeiTLTTrainer(BaseTrainer):
             raise CheckpointError(f"{resume_from_checkpoint} was saved {how} FSDP; resume it in the same way")
         if self.ema_callback is not None:
             self.ema_callback.resume_from = resume_from_checkpoint
-        try:
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-        except RuntimeError as error:  # torch's word for shapes that differ
-            raise CheckpointError(
-                f"{resume_from_checkpoint} does not hold the weights of this model; name another one"
-            ) from error
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save, and write the EMA into a checkpoint before Trainer writes the file that completes it."""
