@@ -18,6 +18,7 @@ from trainer.augmentation.batch_transforms import augment_batch
 from trainer.augmentation.images import EvaluationImages
 from trainer.augmentation.sampler import ImageKey
 from trainer.augmentation.stacks import to_device
+from trainer.data import as_rgb
 from trainer.errors import RunError
 
 LARGEST = 4  # GB
@@ -46,7 +47,7 @@ class DeviceImages(TorchDataset):
     ):
         _check_size("training", len(dataset), image_size, bytes_per_pixel=3)
         size = (image_size, image_size)
-        rows = (image.convert("RGB").resize(size, Image.Resampling.BICUBIC) for image in dataset["image"])
+        rows = (as_rgb(image).resize(size, Image.Resampling.BICUBIC) for image in dataset["image"])
         images = torch.stack([torch.from_numpy(np.array(image)) for image in rows])
         self.images = images.permute(0, 3, 1, 2).contiguous().to(device)
         self.labels = torch.tensor(dataset["label"][:], device=device)

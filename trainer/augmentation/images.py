@@ -12,6 +12,7 @@ from transformers import BaseImageProcessor
 
 from trainer.augmentation.sampler import ImageKey
 from trainer.augmentation.transforms import reseed, seeded
+from trainer.data import as_rgb
 
 KEPT_BYTES = 128 * 2**20  # decoded images of a process
 
@@ -57,7 +58,7 @@ class TrainingImages(TorchDataset):
         if missing:
             table = self.dataset[missing]
             pairs = zip(table["image"], table["label"], strict=True)
-            found = {row: (image.convert("RGB"), label) for row, (image, label) in zip(missing, pairs, strict=True)}
+            found = {row: (as_rgb(image), label) for row, (image, label) in zip(missing, pairs, strict=True)}
         result = [found.get(row) or self._decoded[row] for row in rows]
         self._room -= sum(4 * image.width * image.height for image, _ in found.values())
         if self._room >= 0:
@@ -95,6 +96,6 @@ class EvaluationImages(TorchDataset):
 
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
         rows = self.dataset[list(indices)]
-        images = [image.convert("RGB") for image in rows["image"]]
+        images = [as_rgb(image) for image in rows["image"]]
         pixel_values = self.processor(images, return_tensors="pt")["pixel_values"]
         return [{"pixel_values": p, "labels": label} for p, label in zip(pixel_values, rows["label"], strict=True)]

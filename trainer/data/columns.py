@@ -6,7 +6,7 @@ import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, DatasetDict, Image
 
 from ..errors import DataError
-from .labels import class_difference, encode_labels, label_values, raw_column
+from .labels import check_names, class_difference, encode_labels, label_values, raw_column
 
 
 def image_and_label(
@@ -33,6 +33,7 @@ def image_and_label(
                 present = ", ".join(dataset.column_names)
                 raise DataError(f"{split} of '{name}' has no column '{column}'; columns present: {present}")
     splits = encode_labels(splits, label)
+    check_names(splits["train"].features[label].names)
     return DatasetDict({split: _two_columns(dataset, image, label) for split, dataset in splits.items()})
 
 
@@ -96,9 +97,9 @@ def _two_columns(dataset: Dataset, image: str, label: str) -> Dataset:
     renamed = {old: new for old, new in ((image, "image"), (label, "label")) if old != new}
     dataset = dataset.select_columns([image, label]).rename_columns(renamed)
     feature = dataset.features["image"]
-    if isinstance(feature, Image) and feature.decode:
+    if isinstance(feature, Image) and feature.decode and feature.mode is None:
         return dataset
     try:
-        return dataset.cast_column("image", Image(mode=getattr(feature, "mode", None)))
+        return dataset.cast_column("image", Image())  # a mode such as RGB would cut 16 bits off at 255
     except (TypeError, ValueError, NotImplementedError) as error:
         raise DataError(f"column '{image}' holds no images ({feature}); choose another with --image_column") from error

@@ -3,12 +3,17 @@
 Classes keep the data set's own order everywhere. Sorting them by frequency is for reports and never happens here.
 """
 
+import logging
+import unicodedata
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, DatasetDict, Value
 
 from ..errors import DataError
+
+logger = logging.getLogger(__name__)
 
 
 def raw_column(dataset: Dataset, column: str) -> pa.Array:
@@ -88,12 +93,28 @@ def class_names(dataset: Dataset, num_classes: int, label_column: str = "label")
     return feature.names if isinstance(feature, ClassLabel) else [str(i) for i in range(num_classes)]
 
 
-def class_difference(names: list[str], known: list[str]) -> str | None:
+def check_names(names: list[str]) -> None:
+    """Refuse names of classes that nobody can read or type; names that differ in nothing but case get a warning.
+
+    Raises:
+        DataError: a name is empty or holds a line break or another control character.
+    """
+    for label, name in enumerate(names):
+        if not name.strip() or any(unicodedata.category(letter) == "Cc" for letter in name):
+            raise DataError(f"class {label} is called {name!r}; give it a name of letters, digits and the like")
+    alike = {}
+    for name in names:
+        other = alike.setdefault(name.strip().casefold(), name)
+        if other != name:
+            logger.warning("the classes %r and %r differ in case or spaces alone; both are kept", other, name)
+
+
+def class_difference(names: list[str], known: list[str], whose: str = "the model") -> str | None:
     """Where the classes of data differ from those of a model, in names or order; None where they do not."""
     if names == known:
         return None
     first = next((pair for pair in zip(names, known, strict=False) if pair[0] != pair[1]), None)
-    return f"{first[0]} where the model has {first[1]}" if first else f"{len(names)} for {len(known)}"
+    return f"{first[0]} where {whose} has {first[1]}" if first else f"{len(names)} for {len(known)}"
 
 
 def encode_labels(splits: DatasetDict, label_column: str) -> DatasetDict:

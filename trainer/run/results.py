@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from trainer.callbacks import read_history
+from trainer.data import as_rgb
 from trainer.evaluation import per_class_accuracy, plot_class_accuracy, plot_history
 from trainer.model_card import fill_model_card
 from trainer.run.files import write_json
@@ -29,5 +30,5 @@ def write_results(run: Run) -> None:
     test = data.splits["test"]
     labels = np.asarray(test["label"])
     rarest = min(np.unique(labels).tolist(), key=lambda label: data.counts[label])
-    test[int(np.flatnonzero(labels == rarest)[0])]["image"].convert("RGB").save(folder / "example.png")
+    as_rgb(test[int(np.flatnonzero(labels == rarest)[0])]["image"]).save(folder / "example.png")
     write_json(folder / METRICS, run.metrics)
