@@ -5,24 +5,28 @@ where folders differ in depth, and takes class folders called "test" or "train_c
 """
 
 import logging
+import os
 from pathlib import Path
 
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image
 from PIL import Image as PILImage
 
 from ..errors import DataError
+from .places import refuse_outside
 
 logger = logging.getLogger(__name__)
 
 SPLIT_FOLDERS = ("train", "test", "validation", "val", "valid")
-NOT_DATA = ("Thumbs.db", "metadata.csv", "metadata.jsonl", "metadata.parquet")
+LISTS = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+NOT_DATA = ("Thumbs.db", *LISTS)
 
 
 def read_image_tree(root: Path) -> DatasetDict | None:
     """Read a tree of class folders; images stay files and are not opened.
 
     Classes are the folder names of `train` in sorted order (as strings, so "10" comes before "2"), in every split.
-    Rows are sorted by class, then by file name. Hidden files, metadata.* and Thumbs.db are passed over.
+    Rows are sorted by class, then by file name. Hidden files, metadata.* and Thumbs.db are passed over; hidden folders
+    with images too, with a warning.
 
     Args:
         root: holds split folders (train, test, validation, val or valid) of class folders, or class folders directly,
@@ -33,24 +37,39 @@ def read_image_tree(root: Path) -> DatasetDict | None:
 
     Raises:
         DataError: a file that is not an image, a folder inside a class folder, an image outside the class folders, a
-            train class without images, or a class of another split that `train` lacks; with the path.
+            train class without images, one class alone, a class of another split that `train` lacks, a folder "Train"
+            for "train", a link that is broken or leads out of `root`, a name that is not UTF-8; with the path.
     """
-    split_roots = _split_roots(root)
-    if split_roots is None:
-        return None
-    names = [folder.name for folder in _folders(split_roots["train"])]
+    try:
+        split_roots = _split_roots(root)
+        return None if split_roots is None else _read_splits(split_roots, root)
+    except OSError as error:
+        raise DataError(f"{error.filename or root} cannot be read ({error.strerror})") from error
+
+
+def visible_images(root: Path) -> list[str]:
+    """All image files below a folder, hidden ones left out, in no order; links to folders are not followed."""
+    found = []
+    for parent, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [os.path.join(parent, name) for name in files if _is_image(name)]
+    return found
+
+
+def _read_splits(split_roots: dict[str, Path], root: Path) -> DatasetDict:
+    names = [folder.name for folder in _folders(split_roots["train"], root)]
     label_of = {name: label for label, name in enumerate(names)}
     features = Features({"image": Image(), "label": ClassLabel(names=names)})
     splits = {}
     for split, split_root in split_roots.items():
         _refuse_loose_images(split_root)
         images, labels = [], []
-        for folder in _folders(split_root):
+        for folder in _folders(split_root, root):
             if folder.name not in label_of:
                 raise DataError(
                     f"{folder}: {split} has class '{folder.name}', train has not; add it there or remove it"
                 )
-            files = _image_files(folder)
+            files = _image_files(folder, root)
             if split == "train" and not files:
                 raise DataError(f"{folder}: class '{folder.name}' has no train image; add images or remove the folder")
             images += files
@@ -63,48 +82,97 @@ def _split_roots(root: Path) -> dict[str, Path] | None:
     """The folder of each split, or None where this is not a tree of class folders."""
     if any(root.glob("*.parquet")) or any(root.glob("*/*-of-*.parquet")):
         return None
+    _refuse_other_spellings(root)
     train = root / "train"
-    by_split = train.is_dir() and _folders(train)
+    by_split = train.is_dir() and _folders(train, root)
     top = train if by_split else root
-    classes = _folders(top)
-    # {train, test} of flat files with a metadata file is imagefolder's other layout, not two classes.
-    if len(classes) < 2 or all(folder.name in SPLIT_FOLDERS for folder in classes):
+    classes = _folders(top, root)
+    if not classes or all(folder.name in SPLIT_FOLDERS for folder in classes):
+        # {train, test} of flat files with a list is imagefolder's other layout, not two classes.
+        if train.is_dir() and not any((place / name).exists() for place in (root, train) for name in LISTS):
+            _refuse_loose_images(train)
         return None
-    if not any(_is_image(path) for folder in classes for path in folder.rglob("*")):
+    if not any(_is_image(path.name) for folder in classes for path in folder.rglob("*")):
         return None
+    if len(classes) == 1 and _folders(classes[0], root):
+        return None
+    if len(classes) == 1:
+        raise DataError(f"{top}: one class folder ({classes[0].name}) leaves nothing to tell apart; add another class")
+    _tell_of_hidden_folders(top)
     if not by_split:
         return {"train": root}
     _refuse_loose_images(root)
-    others = [folder.name for folder in _folders(root) if folder.name not in SPLIT_FOLDERS]
+    others = [folder.name for folder in _folders(root, root) if folder.name not in SPLIT_FOLDERS]
     if others:
         logger.warning("%s: folders beside 'train' that are no split are not read: %s", root, ", ".join(others))
     return {name: root / name for name in SPLIT_FOLDERS if (root / name).is_dir()}
 
 
-def _folders(parent: Path) -> list[Path]:
-    return sorted(path for path in parent.iterdir() if path.is_dir() and not path.name.startswith("."))
+def _refuse_other_spellings(root: Path) -> None:
+    """Folders of a split that is called "Train"; a class may be called so, but no class holds folders."""
+    for folder in _folders(root, root):
+        split = folder.name.lower()
+        if split in SPLIT_FOLDERS and folder.name != split and _folders(folder, root):
+            raise DataError(f"{folder}: the folder of this split is called '{split}'; rename it")
 
 
-def _is_image(path: Path) -> bool:
+def _folders(parent: Path, root: Path) -> list[Path]:
+    """The visible folders; a class that is a broken link would be lost, so links are checked."""
+    found = []
+    for entry in os.scandir(parent):
+        if not entry.name.startswith("."):
+            _check_entry(entry, root)
+            if entry.is_dir():
+                found.append(Path(entry.path))
+    return sorted(found)
+
+
+def _check_entry(entry: os.DirEntry, root: Path) -> None:
+    try:
+        entry.name.encode()
+    except UnicodeEncodeError as error:
+        shown = os.fsencode(entry.path).decode(errors="backslashreplace")
+        raise DataError(f"{shown}: the name is not UTF-8; rename it") from error
+    if entry.is_symlink():
+        refuse_outside(entry.path, [os.path.realpath(root)], f"{entry.path}: the link")
+        if not os.path.exists(entry.path):
+            raise DataError(f"{entry.path}: the link leads nowhere; mend or remove it")
+
+
+def _tell_of_hidden_folders(parent: Path) -> None:
+    hidden = sorted(path for path in parent.iterdir() if path.is_dir() and path.name.startswith("."))
+    lost = [path.name for path in hidden if any(_is_image(inner.name) for inner in path.rglob("*"))]
+    if lost:
+        logger.warning("%s: hidden folders are no classes, their images are not read: %s", parent, ", ".join(lost))
+
+
+def _is_image(name: str) -> bool:
     suffixes = PILImage.registered_extensions()
-    return not path.name.startswith(".") and suffixes.get(path.suffix.lower()) in PILImage.OPEN
+    return not name.startswith(".") and suffixes.get(os.path.splitext(name)[1].lower()) in PILImage.OPEN
 
 
 def _refuse_loose_images(parent: Path) -> None:
-    loose = next((path for path in sorted(parent.iterdir()) if _is_image(path) and not path.is_dir()), None)
+    loose = next((path for path in sorted(parent.iterdir()) if _is_image(path.name) and not path.is_dir()), None)
     if loose is not None:
         raise DataError(f"{loose}: an image outside the class folders has no class; move it into one or remove it")
 
 
-def _image_files(folder: Path) -> list[str]:
+def _image_files(folder: Path, root: Path) -> list[str]:
+    """Absolute paths in the order of their names."""
     files, others = [], []
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.name in NOT_DATA:
+    for entry in sorted(os.scandir(folder.absolute()), key=lambda entry: entry.name):
+        if entry.name.startswith(".") or entry.name in NOT_DATA:
             continue
-        (files if _is_image(path) and path.is_file() else others).append(str(path.absolute()))
+        _check_entry(entry, root)
+        if entry.is_dir():
+            raise DataError(
+                f"{entry.path}: a folder inside a class folder, so it would be lost; keep class folders flat, in "
+                "folders 'train' and 'test' or directly in the data folder"
+            )
+        (files if _is_image(entry.name) and entry.is_file() else others).append(entry.path)
     if others:
         raise DataError(
             f"{others[0]}: not an image file, so it would be lost ({len(others)} such in its class folder); "
-            "convert, rename or move it away, and keep class folders flat"
+            "convert, rename or move it away"
         )
     return files

@@ -1,10 +1,10 @@
 """Loading of any data set: the embedded digits, a Hub id, a local folder, a tree of image files."""
 
 import logging
+import os
 import re
 from pathlib import Path
 
-import datasets
 from datasets import DatasetDict
 from datasets.exceptions import DatasetsError
 
@@ -12,8 +12,11 @@ from ..errors import DataError
 from .columns import image_and_label
 from .digits import load_digits_dataset
 from .folders import read_image_tree
+from .hub import hub_caches, load_hub
 from .long_tail import make_long_tailed
+from .places import refuse_rows_outside
 from .splits import stratified_split
+from .stored import KINDS, load_stored
 
 logger = logging.getLogger(__name__)
 
@@ -52,13 +55,16 @@ def load_long_tailed(
         string column are sorted, those of an integer column are "0" .. "C-1".
 
     Raises:
-        ValueError: max_per_class without rho, or as `make_long_tailed` and `stratified_split`.
+        ValueError: a seed below 0, max_per_class without rho, or as `make_long_tailed` and `stratified_split`.
         DataError: one line on what cannot be loaded, which split or column is missing, and what to do.
     """
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"the seed of the splits must lie in [0, 2**32), got {seed}")
     if rho is None and max_per_class is not None:
         raise ValueError("max_per_class is used with rho only; give rho, 1 for a balanced subset")
     splits = _train_and_test(_read(name_or_path, config_name), name_or_path, test_fraction)
     splits = image_and_label(splits, name_or_path, image_column, label_column)
+    refuse_rows_outside(splits, _roots(name_or_path))
     if "test" not in splits:
         splits["train"], splits["test"] = stratified_split(splits["train"], test_fraction, seed=seed)
     if rho is not None:
@@ -68,32 +74,47 @@ def load_long_tailed(
 
 def _read(name: str, config_name: str | None) -> DatasetDict:
     path = Path(name).expanduser()
-    if name == "digits" or path.is_dir():
+    if name == "digits" or (name and os.path.isdir(path)):
         local = load_digits_dataset() if name == "digits" else read_image_tree(path)
         if local is not None:
             if config_name is not None:
                 raise DataError(f"'{name}' has no configurations; leave out '{config_name}'")
             return local
-    elif path.is_file():
+        return _prepared(str(path), config_name, name)
+    if os.path.isfile(path):
         raise DataError(f"'{name}' is a file; give the folder that holds the data set")
-    elif _is_meant_as_path(name):
+    if _is_meant_as_path(name):
         raise DataError(f"there is no folder '{name}'; check the path")
+    if name in KINDS:  # `datasets` would read the working directory
+        raise DataError(f"'{name}' is a format, not a data set; give the folder of the data")
+    return _prepared(name, config_name, name)
+
+
+def _prepared(source: str, config_name: str | None, name: str) -> DatasetDict:
     try:
-        return datasets.load_dataset(str(path) if path.is_dir() else name, config_name)
-    except (OSError, ValueError, RuntimeError, DatasetsError) as error:
+        read = load_stored if os.path.isdir(source) else load_hub
+        return read(source, config_name)
+    except DataError:
+        raise
+    except Exception as error:  # each format's reader raises errors of its own
         # A failed generation says only that it failed; what went wrong is in its cause.
         told = error.__cause__ if isinstance(error, DatasetsError) and error.__cause__ else error
-        reason = " ".join(str(told).split()).rstrip(".")
-        raise DataError(
-            f"cannot load '{name}': {reason}; check the name, the network or give a local folder"
-        ) from error
+        reason = " ".join(str(told).split()).rstrip(".") or type(told).__name__
+        advice = "check its files" if os.path.isdir(source) else "check the name, the network or give a local folder"
+        raise DataError(f"cannot load '{name}': {reason}; {advice}") from error
 
 
 def _is_meant_as_path(name: str) -> bool:
     """A Hub id is "name" or "owner/name"; what is not, or starts with a folder that exists here, is a path."""
     if name.startswith(".") or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
         return True
-    return "/" in name and Path(name).parent.is_dir()
+    return "/" in name and os.path.isdir(os.path.dirname(name))
+
+
+def _roots(name: str) -> list[str | Path]:
+    """Where images may lie that rows name: in the data's folder, those of the Hub in its caches."""
+    path = Path(name).expanduser()
+    return [path] if os.path.isdir(path) else hub_caches()
 
 
 def _train_and_test(splits: DatasetDict, name: str, test_fraction: float) -> DatasetDict:
