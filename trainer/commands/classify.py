@@ -5,24 +5,34 @@ Prints the likeliest classes, of a student by the mean of both experts.
 
 from __future__ import annotations
 
+import io
+import logging
+import os
+import warnings
 from dataclasses import dataclass
-from pathlib import Path
+from urllib.request import urlopen
 
+import numpy as np
 import torch
-from PIL.Image import Image
-from transformers.image_utils import load_image
+from PIL import Image, ImageOps
 
 from trainer.commands.parser import CommandParser
+from trainer.data.rgb import SMALL_PART, as_rgb, is_sixteen_bits, unknown_range, wrong_header
 from trainer.errors import DataError
 from trainer.parsing import make
 from trainer.predicting import expert_logits
 from trainer.run.model_folder import ModelFolder, open_model
 from trainer.settings import check_ranges, setting
 
+logger = logging.getLogger(__name__)
+
 WORDS = {
     "MODEL": "folder of deit-lt finetune or deit-lt train-teacher",
     "IMAGE...": "image files, or addresses of some",
 }
+ADDRESSES = ("http://", "https://")
+SECONDS = 20  # that an address may be silent
+LARGEST_FILE = 256 * 2**20  # bytes
 
 
 @dataclass
@@ -42,6 +52,8 @@ def main(words: list[str]) -> None:
     folder, names, given = CommandParser("classify", __doc__, ClassificationArguments, words=WORDS).parse(words)
     top = make(ClassificationArguments, given).top
     opened = open_model(folder)
+    for name in names:  # all of them, before the first answer
+        check_file(name)
     for name in names:
         found = classify(opened, read_image(name))
         if len(names) > 1:
@@ -50,23 +62,51 @@ def main(words: list[str]) -> None:
             print(f"{share:7.1%}  {label}")
 
 
-def read_image(name: str) -> Image:
-    """An image from a file or an address.
+def read_image(name: str) -> Image.Image:
+    """An image from a file or an address, as it would be trained on; of an animation the first image.
 
     Raises:
-        DataError: there is none, or it cannot be read.
+        DataError: there is none, it cannot be read, or it would be refused in training.
     """
-    if "://" not in name and not Path(name).is_file():
-        raise DataError(f"there is no image {name}")
+    is_address = name.startswith(ADDRESSES)
+    if not is_address:
+        check_file(name)
     try:
-        return load_image(name)
+        source = io.BytesIO(_fetched(name)) if is_address else name
+        with warnings.catch_warnings(action="ignore"), Image.open(source) as image:
+            if (wrong := wrong_header(image)) is not None:
+                raise DataError(f"{name}: {wrong}")
+            ImageOps.exif_transpose(image, in_place=True)
+            if (wrong := unknown_range(image)) is not None:
+                raise DataError(f"{name}: {wrong}")
+            if is_sixteen_bits(image) and (largest := int(np.asarray(image).max())) < SMALL_PART:
+                logger.warning("%s: its 16 bits reach %d of 65535, so few grey levels are left", name, largest)
+            return as_rgb(image)
+    except DataError:
+        raise
     except Exception as error:  # decoders and networks raise anything
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"{name} cannot be read as an image ({reason})") from error
 
 
+def check_file(name: str) -> None:
+    """Refuse what is neither a file nor an address."""
+    if os.path.isdir(name):
+        raise DataError(f"{name} is a folder; name image files")
+    if not name.startswith(ADDRESSES) and not os.path.isfile(name):
+        raise DataError(f"there is no image {name}")
+
+
+def _fetched(address: str) -> bytes:
+    with urlopen(address, timeout=SECONDS) as answer:  # of http and https alone
+        content = answer.read(LARGEST_FILE + 1)
+    if len(content) > LARGEST_FILE:
+        raise DataError(f"{address} is larger than {LARGEST_FILE >> 20} MB; fetch it and make it smaller")
+    return content
+
+
 @torch.no_grad()
-def classify(opened: ModelFolder, image: Image) -> list[tuple[str, float]]:
+def classify(opened: ModelFolder, image: Image.Image) -> list[tuple[str, float]]:
     """All classes with their probabilities, the likeliest first."""
     output = opened.model(opened.processor(image, return_tensors="pt")["pixel_values"])
     logits, *_ = expert_logits(output).values()
