@@ -71,7 +71,8 @@ FOLDERS = {
         flat_files("train/1.png", "test/1.png"), IMAGES, 1, r"1.png: an image outside the class folders"),
     "name not UTF-8": (byte_name("images/train/level1", b"caf\xe9.png", encoded()), IMAGES, 1, r"xe9.*not UTF-8"),
     "line break in a class": (
-        several(*(move(f"images/{s}/level1", f"images/{s}/a\nb") for s in ("train", "test"))), IMAGES, 1, r"class 0 is called 'a"),
+        several(*(move(f"images/{s}/level1", f"images/{s}/a\nb") for s in ("train", "test"))), IMAGES, 1,
+        r"class 0 is called 'a"),
     "pipe": (fifo, IMAGES, 1, r"9.png: not an image file"),
 }
 
@@ -107,6 +108,13 @@ LINKS = {
                       "    path: '*.parquet'\n  - split: test\n    path: ../other.parquet\n---\n")),
         IMAGES, 1, r"other.parquet",
     ),
+    "parquet elsewhere": (
+        several(
+            parquet(),
+            move("images/test-00000-of-00001.parquet", "../outside/test.parquet"),
+            link("images/test-00000-of-00001.parquet", "OUTSIDE/test.parquet"),
+        ),
+        IMAGES, 1, r"test-00000-of-00001.parquet leads to /.*outside/test.parquet"),
     "archive": (zip_with("../../evil.png"), IMAGES, 1, r"train.zip: archives are not opened"),
     "archive with an absolute name": (zip_with("/etc/evil.png"), IMAGES, 1, r"train.zip: archives are not opened"),
     "archive with a link": (

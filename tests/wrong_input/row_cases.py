@@ -33,7 +33,8 @@ LABELS = {
     "NaN labels": (parquet(labelled([0.0, float("nan")], "float32")), IMAGES, 1, r"column 'label' holds float"),
     "bool labels": (parquet(labelled([True, False], "bool")), IMAGES, 1, r"label column 'label' holds bool"),
     "list labels": (
-        parquet(*[rows(labels=[[0], [1]], label_type=[Value("int64")])] * 2), IMAGES, 1, r"label column 'label' holds list"),
+        parquet(*[rows(labels=[[0], [1]], label_type=[Value("int64")])] * 2), IMAGES, 1,
+        r"label column 'label' holds list"),
     "names and numbers": (
         parquet(labelled(["a", "b"], "string"), labelled([0, 1], "int64")), IMAGES, 1, r"label|class '0'"),
     "numbers and names": (

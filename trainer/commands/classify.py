@@ -6,20 +6,25 @@ Prints the likeliest classes, of a student by the mean of both experts.
 from __future__ import annotations
 
 import io
+import logging
 import os
+import warnings
 from dataclasses import dataclass
 from urllib.request import urlopen
 
+import numpy as np
 import torch
 from PIL import Image, ImageOps
 
 from trainer.commands.parser import CommandParser
-from trainer.data.rgb import as_rgb, unknown_range, wrong_header
+from trainer.data.rgb import SMALL_PART, as_rgb, is_sixteen_bits, unknown_range, wrong_header
 from trainer.errors import DataError
 from trainer.parsing import make
 from trainer.predicting import expert_logits
 from trainer.run.model_folder import ModelFolder, open_model
 from trainer.settings import check_ranges, setting
+
+logger = logging.getLogger(__name__)
 
 WORDS = {
     "MODEL": "folder of deit-lt finetune or deit-lt train-teacher",
@@ -68,12 +73,14 @@ def read_image(name: str) -> Image.Image:
         check_file(name)
     try:
         source = io.BytesIO(_fetched(name)) if is_address else name
-        with Image.open(source) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(source) as image:
             if (wrong := wrong_header(image)) is not None:
                 raise DataError(f"{name}: {wrong}")
             ImageOps.exif_transpose(image, in_place=True)
             if (wrong := unknown_range(image)) is not None:
                 raise DataError(f"{name}: {wrong}")
+            if is_sixteen_bits(image) and (largest := int(np.asarray(image).max())) < SMALL_PART:
+                logger.warning("%s: its 16 bits reach %d of 65535, so few grey levels are left", name, largest)
             return as_rgb(image)
     except DataError:
         raise

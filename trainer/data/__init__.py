@@ -1,8 +1,10 @@
 """Data sets with the columns image and label: loading, long-tailed subsets, splits and checks."""
 
-from .checks import check_all_images, check_dataset, check_images, check_labels
+from .checks import check_dataset, check_labels
 from .columns import image_and_label, with_classes
 from .digits import load_digits_dataset
+from .fingerprint import images_fingerprint
+from .image_checks import check_all_images, check_images
 from .labels import class_counts, class_difference, label_values
 from .loading import load_long_tailed
 from .long_tail import long_tailed_counts, make_long_tailed
@@ -18,6 +20,7 @@ __all__ = [
     "class_counts",
     "class_difference",
     "image_and_label",
+    "images_fingerprint",
     "label_values",
     "load_digits_dataset",
     "load_long_tailed",

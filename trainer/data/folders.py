@@ -83,17 +83,16 @@ def _split_roots(root: Path) -> dict[str, Path] | None:
     if any(root.glob("*.parquet")) or any(root.glob("*/*-of-*.parquet")):
         return None
     _refuse_other_spellings(root)
-    by_split = (root / "train").is_dir() and _folders(root / "train", root)
-    if (root / "train").is_dir() and not any(
-        (place / name).exists() for place in (root, root / "train") for name in LISTS
-    ):
-        _refuse_loose_images(root / "train")
-    top = root / "train" if by_split else root
+    train = root / "train"
+    by_split = train.is_dir() and _folders(train, root)
+    top = train if by_split else root
     classes = _folders(top, root)
-    if not any(_is_image(path.name) for folder in classes for path in folder.rglob("*")):
-        return None
-    # {train, test} of flat files with a metadata file is imagefolder's other layout, not two classes.
     if not classes or all(folder.name in SPLIT_FOLDERS for folder in classes):
+        # {train, test} of flat files with a list is imagefolder's other layout, not two classes.
+        if train.is_dir() and not any((place / name).exists() for place in (root, train) for name in LISTS):
+            _refuse_loose_images(train)
+        return None
+    if not any(_is_image(path.name) for folder in classes for path in folder.rglob("*")):
         return None
     if len(classes) == 1 and _folders(classes[0], root):
         return None

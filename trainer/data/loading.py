@@ -5,8 +5,6 @@ import os
 import re
 from pathlib import Path
 
-import datasets
-import huggingface_hub.constants
 from datasets import DatasetDict
 from datasets.exceptions import DatasetsError
 
@@ -14,6 +12,7 @@ from ..errors import DataError
 from .columns import image_and_label
 from .digits import load_digits_dataset
 from .folders import read_image_tree
+from .hub import hub_caches, load_hub
 from .long_tail import make_long_tailed
 from .places import refuse_rows_outside
 from .splits import stratified_split
@@ -93,7 +92,7 @@ def _read(name: str, config_name: str | None) -> DatasetDict:
 
 def _prepared(source: str, config_name: str | None, name: str) -> DatasetDict:
     try:
-        read = load_stored if os.path.isdir(source) else datasets.load_dataset
+        read = load_stored if os.path.isdir(source) else load_hub
         return read(source, config_name)
     except DataError:
         raise
@@ -115,8 +114,7 @@ def _is_meant_as_path(name: str) -> bool:
 def _roots(name: str) -> list[str | Path]:
     """Where images may lie that rows name: in the data's folder, those of the Hub in its caches."""
     path = Path(name).expanduser()
-    is_local = os.path.isdir(path)
-    return [path] if is_local else [datasets.config.HF_DATASETS_CACHE, huggingface_hub.constants.HF_HUB_CACHE]
+    return [path] if os.path.isdir(path) else hub_caches()
 
 
 def _train_and_test(splits: DatasetDict, name: str, test_fraction: float) -> DatasetDict:

@@ -10,6 +10,7 @@ from ..errors import DataError
 
 SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 UNKNOWN_RANGE = {"I": "32-bit integers", "F": "floating-point numbers"}
+SMALL_PART = 2**14  # of 16 bits: below it 64 of 256 grey levels or fewer are left
 LONGEST = 100  # times the short side; the test's resizing of the short side makes the long one grow with it
 
 
@@ -27,11 +28,13 @@ def as_rgb(image: Image.Image) -> Image.Image:
         DataError: pixels of 32-bit integers or floating-point numbers, whose range nobody knows; with the file, if
             the image knows it.
     """
+    if image.mode[0] not in "IF":  # by far the most, so they are not asked more
+        return image.convert("RGB")
     if is_sixteen_bits(image):
         # 65535 is 257 * 255, so this is the nearest whole number; it never lies halfway.
         pixels = (np.asarray(image).astype(np.uint32) + 128) // 257
         image = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
-    elif image.mode in UNKNOWN_RANGE:
+    else:
         file = getattr(image, "filename", "")
         raise DataError(f"{file}{': ' if file else ''}{unknown_range(image)}")
     return image.convert("RGB")

@@ -11,7 +11,7 @@ from datasets import DatasetDict, Features, Image
 from ..errors import DataError
 from .folders import LISTS, visible_images
 from .labels import class_difference
-from .places import image_paths, refuse_outside
+from .places import image_paths, refuse_outside, refuse_rows_outside
 
 KINDS = ("parquet", "arrow", "imagefolder", "csv", "json", "webdataset")
 ARCHIVES = (".zip", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".7z", ".rar")
@@ -41,7 +41,7 @@ def load_stored(folder: str, config_name: str | None) -> DatasetDict:
     _refuse_other_columns(files, builder.name)
     splits = datasets.load_dataset(folder, config_name)
     if builder.name == "imagefolder":
-        _refuse_left_out(splits, folder)
+        _refuse_left_out(splits, folder, root)
     return splits
 
 
@@ -100,12 +100,12 @@ def _whole_arrow(path: str) -> pa.Schema:
         return reader.schema
 
 
-def _refuse_left_out(splits: DatasetDict, folder: str) -> None:
+def _refuse_left_out(splits: DatasetDict, folder: str, root: str) -> None:
     listed = set()
-    for dataset in splits.values():
-        for column, feature in dataset.features.items():
-            if isinstance(feature, Image):
-                listed.update(os.path.realpath(path) for _, path in image_paths(dataset, column))
+    for split, dataset in splits.items():
+        for column in (name for name, feature in dataset.features.items() if isinstance(feature, Image)):
+            refuse_rows_outside(DatasetDict({split: dataset}), [root], column)
+            listed.update(os.path.realpath(path) for _, path in image_paths(dataset, column))
     left_out = sorted(path for path in visible_images(folder) if os.path.realpath(path) not in listed)
     if left_out:
         raise DataError(

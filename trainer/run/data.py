@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from accelerate.utils import gather_object
@@ -13,7 +15,14 @@ from datasets import Dataset, DatasetDict, disable_progress_bars
 from trainer.arguments import DataArguments
 from trainer.augmentation import TrainingSampler
 from trainer.base_arguments import RunArguments
-from trainer.data import check_all_images, check_dataset, class_counts, load_long_tailed, stratified_split
+from trainer.data import (
+    check_all_images,
+    check_dataset,
+    class_counts,
+    images_fingerprint,
+    load_long_tailed,
+    stratified_split,
+)
 from trainer.errors import DataError
 from trainer.evaluation import group_rule, head_mid_tail
 from trainer.machine import MOST_WORKERS
@@ -55,10 +64,15 @@ class RunData:
 
     @cached_property
     def digest(self) -> str:
-        """Of what a teacher depends on: which images were asked for, and the label of each."""
-        labels = np.asarray(self.train["label"], dtype=np.int64).tobytes()
-        told = repr((sorted(deciding_settings(self.settings).items()), self.names)).encode()
-        return hashlib.sha256(told + labels).hexdigest()
+        """Of what a teacher and its figures depend on: which images, their names and sizes, and the label of each."""
+        settings, folder = deciding_settings(self.settings), Path(self.settings.dataset).expanduser()
+        if self.settings.dataset != "digits" and os.path.isdir(folder):
+            settings["dataset"] = os.path.realpath(folder)  # the same by whatever path
+        digest = hashlib.sha256(repr((sorted(settings.items()), self.names)).encode())
+        for split in ("train", "test"):
+            digest.update(np.asarray(self.splits[split]["label"], dtype=np.int64).tobytes())
+            digest.update(images_fingerprint(self.splits[split], folder).encode())
+        return digest.hexdigest()
 
 
 def prepare_data(settings: DataArguments, args: RunArguments, validation: bool = False) -> RunData:
