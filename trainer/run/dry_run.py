@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from PIL import Image
@@ -33,6 +34,8 @@ def dry_run_student(recipe: StudentRecipe) -> None:
         trainer.create_optimizer_and_scheduler(STEPS)
         with torch.no_grad(), trainer.accelerator.autocast():
             trainer.model.eval()(torch.zeros(1, 3, size, size, device=trainer.model.device))
+        if trainer.is_fsdp_enabled:
+            replace(args)  # new arguments reset what Accelerate knows of the process; the next trainer would lack FSDP
 
 
 def dry_run_teacher(recipe: TeacherRecipe) -> None:
