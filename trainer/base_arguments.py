@@ -6,6 +6,7 @@ import math
 import os
 from dataclasses import dataclass
 
+import torch
 from transformers import TrainingArguments
 
 from trainer.augmentation import TRAIN_TRANSFORMS
@@ -129,6 +130,12 @@ class RunArguments(TrainingArguments):
             raise ValueError("label_names and eval_do_concat_batches must stay as they are; leave them out")
         if self.output_dir == "":
             raise ValueError("output_dir is empty; name a folder")
+
+    @property
+    def device(self) -> torch.device:
+        """Trainer's; a CPU without a number, with which transformers before 5.23 cannot resume several processes."""
+        device = super().device
+        return torch.device("cpu") if device.type == "cpu" else device
 
     def _refuse_ranks_apart(self) -> None:
         """Several processes of a launcher that would each train alone, as Accelerate has it without a GPU."""
