@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+import torch
 from transformers import TrainingArguments
 
 from trainer.augmentation import TRAIN_TRANSFORMS
@@ -144,6 +145,12 @@ class RunArguments(TrainingArguments):
             raise ValueError("fsdp divides a network among GPUs; leave use_cpu out, or fsdp")
         if isinstance(self.fsdp, str) and self.fsdp.lower() in ("true", "yes", "on", "1"):
             self.fsdp = "full_shard"  # as transformers takes true from Python
+
+    @property
+    def device(self) -> torch.device:
+        """Trainer's; a CPU without a number, with which transformers before 5.23 cannot resume several processes."""
+        device = super().device
+        return torch.device("cpu") if device.type == "cpu" else device
 
     def _refuse_ranks_apart(self) -> None:
         """Several processes of a launcher that would each train alone, as Accelerate has it without a GPU."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from huggingface_hub import get_token, whoami
@@ -48,6 +49,8 @@ def dry_run_student(recipe: StudentRecipe) -> None:
         check_learning_rates(trainer)
         with torch.no_grad(), trainer.accelerator.autocast():
             trainer.model.eval()(torch.zeros(1, 3, size, size, device=trainer.model.device))
+        if trainer.is_fsdp_enabled:
+            replace(args)  # new arguments reset what Accelerate knows of the process; the next trainer would lack FSDP
 
 
 def dry_run_teacher(recipe: TeacherRecipe) -> None:
