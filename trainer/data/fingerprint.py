@@ -14,8 +14,8 @@ from .places import image_fields
 def images_fingerprint(dataset: Dataset, folder: str | os.PathLike | None = None) -> str:
     """SHA-256 of the name and the size in bytes of each image, in row order; no image is read.
 
-    A million files take 4 seconds where the system has their sizes in memory. An image that another one of just the
-    same size replaces is not noticed.
+    A million files take about 5 seconds where the system has their sizes in memory (measured on 200,000). An image
+    that another one of just the same size replaces is not noticed.
 
     Args:
         dataset: with an Image column `image`, of files or of bytes.
