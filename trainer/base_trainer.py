@@ -100,7 +100,7 @@ class BaseTrainer(Trainer):
         return batches
 
     def _seed_step(self) -> None:
-        """Make what a step draws a function of seed and step, not of what workers, evaluations or a kill drew before."""
+        """Make what a step draws a function of seed and step, whatever workers, evaluations or a kill drew before."""
         words = np.random.SeedSequence((self.args.seed, self.state.global_step)).generate_state(2)
         torch.manual_seed(int(words[0]) << 31 ^ int(words[1]))
 

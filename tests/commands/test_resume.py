@@ -51,7 +51,6 @@ OTHERS = [
     (["--train_transform=paper"], "train_transform affine, now paper"),
     (["--drw_start_epoch=1"], "drw_start_epoch 2, now 1"),
     (["--rho=1"], r"rho None, now 1\.0"),
-    (["--dataset=other"], r"dataset \S+images, now other"),
     (["--teacher=none"], "teacher a recipe, now None"),
     (["--teacher=other.yaml"], "teacher's learning_rate 0.1, now 0.2"),
     (["--group_boundaries", "1", "2"], r"group_boundaries \[\], now \['1', '2'\]"),
