@@ -98,8 +98,8 @@ def check_token(token: str | None) -> None:
         whoami(token)
     except Exception as error:  # of the network or the Hub
         raise RunError(
-            f"push_to_hub: the Hub does not take the token or does not answer ({in_one_line(error)}); mend it, or leave "
-            "push_to_hub out"
+            f"push_to_hub: the Hub does not take the token or does not answer ({in_one_line(error)}); mend that, or "
+            "leave push_to_hub out"
         ) from error
 
 
