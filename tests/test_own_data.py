@@ -31,6 +31,19 @@ ADDED = {
 }
 
 
+def with_flags(words, added):
+    """A command line with these flags, in place of its own of the same names; a flag may come once."""
+    names, kept = {word for word in added if word.startswith("--")}, []
+    for word in words:
+        if word.startswith("--"):
+            dropped = word in names
+        elif word is words[0]:  # the values of a flag follow it
+            dropped = False
+        if not dropped:
+            kept.append(word)
+    return [*kept, *added]
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """The working directory of all commands, with the folders of images that the page begins with."""
@@ -72,7 +85,7 @@ def test_a_command_of_the_page(line, folder, run, monkeypatch, capsys):
         return
     if "--resume_from_checkpoint" in words:  # as if it had been interrupted right before its end
         (output / "metrics.json").unlink()
-    run([*words, *ADDED.get(command, "").split()])
+    run(with_flags(words, ADDED.get(command, "").split()))
     told = capsys.readouterr().out
     assert told
     if file:

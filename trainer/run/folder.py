@@ -152,11 +152,12 @@ def differences(begun: dict, now: dict) -> list[str]:
     """The settings that differ from those that a run was begun with, each with both values.
 
     Args:
-        begun: from the folder's settings.json; a name that only one of both knows is of another version, or of no run.
+        begun: from the folder's settings.json.
         now: as a recipe's `asked`.
     """
     begun, now = _flat(begun), _flat(json.loads(json.dumps(now)))
-    return [f"{name} {begun[name]}, now {now[name]}" for name in now if name in begun and begun[name] != now[name]]
+    names = [name for name in now if name not in begun or begun[name] != now[name]]
+    return [f"{name} {begun.get(name, 'unknown')}, now {now[name]}" for name in names]
 
 
 def _flat(asked: dict, owner: str = "") -> dict:
