@@ -173,7 +173,8 @@ def _flat(asked: dict, owner: str = "") -> dict:
 
 
 def _refuse_other_settings(checkpoint: str, settings: dict) -> None:
-    found = differences(settings_of(checkpoint), settings)
+    begun = settings_of(checkpoint)
+    found = differences(begun, settings) if begun else []  # none where no run wrote it: by DeiTLTTrainer, from Python
     found = [text for text in found if not text.startswith("dataset ")]  # may lie elsewhere; their digest is compared
     if found:
         raise CheckpointError(
