@@ -122,13 +122,12 @@ def begin(folder: Path, kind: str, settings: dict) -> None:
 
 def kind_of(folder: Path) -> str | None:
     """ "student" or "teacher" for the folder of a run that has trained a while; None for any other."""
-    return read_json(folder / SETTINGS).get("kind") if (folder / SETTINGS).is_file() else None
+    return settings_of(folder).get("kind")
 
 
-def settings_of(checkpoint: str | Path) -> dict:
-    """What the run of a checkpoint was begun with; nothing for one that no run of ours has written."""
-    file = Path(checkpoint).parent / SETTINGS
-    return read_json(file) if file.is_file() else {}
+def settings_of(folder: Path) -> dict:
+    """What the run of a folder was begun with; nothing where there is none."""
+    return read_json(folder / SETTINGS) if (folder / SETTINGS).is_file() else {}
 
 
 def refuse_other_data(checkpoint: str | None, digest: str) -> None:
@@ -141,7 +140,7 @@ def refuse_other_data(checkpoint: str | None, digest: str) -> None:
     Raises:
         CheckpointError: they are others.
     """
-    if checkpoint is not None and settings_of(checkpoint).get("data", digest) != digest:
+    if checkpoint is not None and settings_of(Path(checkpoint).parent).get("data", digest) != digest:
         raise CheckpointError(
             f"the run of {checkpoint} was begun with other images, labels or class names; restore them, or begin a "
             "new run in another --output_dir"
@@ -172,13 +171,13 @@ def _flat(asked: dict, owner: str = "") -> dict:
     return flat
 
 
-def _refuse_other_settings(checkpoint: str, settings: dict) -> None:
-    begun = settings_of(checkpoint)
+def _refuse_other_settings(folder: Path, settings: dict) -> None:
+    begun = settings_of(folder)
     found = differences(begun, settings) if begun else []  # none where no run wrote it: by DeiTLTTrainer, from Python
     found = [text for text in found if not text.startswith("dataset ")]  # may lie elsewhere; their digest is compared
     if found:
         raise CheckpointError(
-            f"the run of {checkpoint} was begun with other settings ({'; '.join(found)}); go on with the same, or "
+            f"the run in {folder} was begun with other settings ({'; '.join(found)}); go on with the same, or "
             "begin a new run in another --output_dir"
         )
 
@@ -192,7 +191,7 @@ def _checkpoint_to_resume(folder: Path, asked: str, kind: str, also: tuple[str, 
     named = None if asked.lower() in ("true", "false") else Path(asked)
     if named is not None:
         # The settings first: they say why a file may be missing.
-        _refuse_other_settings(named, settings)
+        _refuse_other_settings(named.parent, settings)
         check_checkpoint(named, also)
     inside = named is not None and named.resolve().parent == folder.resolve()
     if asked.lower() != "true" and not inside:
@@ -205,7 +204,7 @@ def _checkpoint_to_resume(folder: Path, asked: str, kind: str, also: tuple[str, 
     elif holds_something(folder) and kind_of(folder) != kind:
         raise CheckpointError(f"there is no {kind}'s run in {folder} to resume; name another --output_dir")
     else:
-        _refuse_other_settings(folder / "checkpoint", settings)
+        _refuse_other_settings(folder, settings)
     if asked.lower() != "true":
         return asked if named else None
     checkpoint = last_complete_checkpoint(folder, also)
