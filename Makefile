@@ -35,7 +35,7 @@ test-oldest: $(OLDEST)/.complete ## the tests with the oldest versions that setu
 	$(OLDEST)/bin/python -m pytest $(PARALLEL)
 
 test-slow: $(VENV)/.complete ## the tests that take longer
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow $(PARALLEL)
 
 test-multinode: $(VENV)/.complete ## two machines, as network namespaces; needs root and iproute2
 	@test "$$(id -u)" = 0 && command -v ip > /dev/null || { echo "make test-multinode needs root and ip (iproute2)"; exit 1; }

@@ -46,7 +46,7 @@ values = st.recursive(
 few = settings(
     max_examples=200, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
 )
-many = settings(few, max_examples=5000)
+many = settings(few, max_examples=2000)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -56,7 +56,7 @@ def run(command: str, words: list[str] | None = None) -> None:
 
 def _once(line: str) -> str:
     """A line that is the same on all ranks, for one of them to say."""
-    return line if int(os.environ.get("RANK", 0)) == 0 else ""
+    return line if os.environ.get("RANK", "0") == "0" else ""
 
 
 def _unexpected(error: Exception) -> str:
