@@ -17,7 +17,7 @@ def test_refused(refused, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", list(CASES)[::4])  # a process takes seconds to start; any case shows that both are one
+@pytest.mark.parametrize("name", list(CASES)[::4])  # a process takes seconds to start
 def test_refused_by_a_process(refused_by_process, name):
     refused_by_process(*CASES[name])
 
