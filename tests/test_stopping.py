@@ -105,7 +105,7 @@ def test_other_threads_cannot_have_handlers_and_need_none():
     assert not failed
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_a_real_run_saves_at_sigterm_and_prints_how_to_go_on(tmp_path, workers):
     """The signal reaches workers too, as schedulers send it; no checkpoint was due."""
     flags = {"teacher": "none", "num_train_epochs": 400, "drw_start_epoch": 300, "dataloader_num_workers": workers}

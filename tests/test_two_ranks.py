@@ -126,6 +126,7 @@ def test_evaluate_on_two_ranks_gives_the_figures_of_one(tmp_path):
     assert two["images"] == 15
 
 
+@pytest.mark.slow
 def test_the_command_runs_on_two_ranks(tmp_path):
     """Teacher, student, EMA, evaluation and files; ranks must agree on who writes."""
     recipe = write_recipe(tmp_path, dataset=str(image_tree(tmp_path / "images")))
@@ -140,6 +141,7 @@ def test_the_command_runs_on_two_ranks(tmp_path):
     assert metrics["last"]["mean"]["accuracy"] >= 0
 
 
+@pytest.mark.slow
 def test_a_fault_on_two_ranks_ends_both(tmp_path):
     images = image_tree(tmp_path / "images")
     (images / "train" / "level0" / "0.png").write_bytes(b"no picture")

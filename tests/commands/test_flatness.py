@@ -32,6 +32,7 @@ def words(*more):
     return [str(RECIPE), "--images_per_class=7", "--draws=2", "--radii", "0.5", "0.2", *more, "--use_cpu"]
 
 
+@pytest.mark.slow
 def test_the_digits_end_to_end(teachers):
     done = command("flatness", *words("--teachers", "plain", "flat", "--output=new/out"), cwd=teachers)
     assert done.returncode == 0, done.stderr
