@@ -85,7 +85,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_named(run, caplog, name):
 def test_the_state_that_completes_a_checkpoint_is_checked_for_what_it_says(run):
     file = run / "checkpoint-12" / "trainer_state.json"
     content = file.read_bytes()
-    for damaged in (*torn(content)[:3], b"[]", b"{}", b'{"global_step": "12"}'):
+    for damaged in (*torn(content)[:3], b"[]", b"{}", b'{"global_step": "12"}', b'{"global_step": 12}'):
         file.write_bytes(damaged)
         assert last_complete_checkpoint(run) == str(run / "checkpoint-8")
 
