@@ -102,6 +102,18 @@ def test_checkpoints_of_a_version_without_checksums_are_taken(run):
     assert last_complete_checkpoint(run) == str(run / "checkpoint-12")
 
 
+def test_from_python_the_newest_whole_checkpoint_is_taken_too(run):
+    """Trainer's own choice is the newest, which cannot be read here."""
+    (run / "checkpoint-12" / "model.safetensors").write_bytes(b"")
+    (run / "checkpoint-8" / "ema.safetensors").write_bytes(b"")
+    trainer = train(run, resume=True, save_strategy="epoch", num_train_epochs=3, save_total_limit=10)
+    assert (trainer.history.first_step, trainer.state.global_step) == (4, 12)
+    for path in run.glob("checkpoint-*"):
+        shutil.rmtree(path)
+    with pytest.raises(CheckpointError, match=r"no complete checkpoint in .* to resume"):
+        train(run, resume=True)
+
+
 class Payload:
     """What unpickling would run."""
 
