@@ -98,7 +98,7 @@ NUMBERS = {
         **dict.fromkeys(
             ("num_hidden_layers", "hidden_size", "num_attention_heads", "patch_size"), ("0", "-1", str(10**9))),
         "teacher_image_size": ("0", "-5"),
-        "crop_ratio": ("0", "1.5", "nan"),
+        "crop_ratio": ("0", "1e-4", "1.5", "nan"),
         "fusion_weight": ("nan", "-0.1", "1.1"),
         "drop_path_rate": ("nan", "1", "-1"),
         **dict.fromkeys(("save_steps", "logging_steps"), ("0", "-1", "nan", "inf")),
