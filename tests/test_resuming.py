@@ -85,7 +85,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_named(run, caplog, name):
 def test_the_state_that_completes_a_checkpoint_is_checked_for_what_it_says(run):
     file = run / "checkpoint-12" / "trainer_state.json"
     content = file.read_bytes()
-    for damaged in (*torn(content)[:3], b"[]", b"{}", b'{"global_step": "12"}'):
+    for damaged in (*torn(content)[:3], b"[]", b"{}", b'{"global_step": "12"}', b'{"global_step": 12}'):
         file.write_bytes(damaged)
         assert last_complete_checkpoint(run) == str(run / "checkpoint-8")
 
@@ -100,6 +100,18 @@ def test_checkpoints_of_a_version_without_checksums_are_taken(run):
     for name in ("checksums.json", "sums_since_log.json"):
         (run / "checkpoint-12" / name).unlink()
     assert last_complete_checkpoint(run) == str(run / "checkpoint-12")
+
+
+def test_from_python_the_newest_whole_checkpoint_is_taken_too(run):
+    """Trainer's own choice is the newest, which cannot be read here."""
+    (run / "checkpoint-12" / "model.safetensors").write_bytes(b"")
+    (run / "checkpoint-8" / "ema.safetensors").write_bytes(b"")
+    trainer = train(run, resume=True, save_strategy="epoch", num_train_epochs=3, save_total_limit=10)
+    assert (trainer.history.first_step, trainer.state.global_step) == (4, 12)
+    for path in run.glob("checkpoint-*"):
+        shutil.rmtree(path)
+    with pytest.raises(CheckpointError, match=r"no complete checkpoint in .* to resume"):
+        train(run, resume=True)
 
 
 class Payload:

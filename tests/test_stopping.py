@@ -89,6 +89,20 @@ def test_python_users_without_a_handler_of_their_own_end_as_a_process_does(tmp_p
     assert noticed == [str(tmp_path / "checkpoint-4")]
 
 
+def test_a_signal_after_the_last_step_is_not_lost(tmp_path, monkeypatch):
+    """No step follows that would look for it, and schedulers do not send it twice."""
+
+    def save(self, *args):
+        if self.state.global_step == self.state.max_steps:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return DeiTLTTrainer._save_checkpoint(self, *args)
+
+    monkeypatch.setattr(Signalled, "_save_checkpoint", save, raising=False)
+    with pytest.raises(Terminated):
+        train(tmp_path)
+    assert last_complete_checkpoint(tmp_path) == str(tmp_path / "checkpoint-12")
+
+
 def test_other_threads_cannot_have_handlers_and_need_none():
     failed = []
 

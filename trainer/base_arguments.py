@@ -19,7 +19,7 @@ from trainer.unused_settings import refuse_unused, refuse_unused_schedule_settin
 RANGES = {
     "num_train_epochs": "(0, 1e6]",
     "warmup_epochs": "[0, inf)",
-    "crop_ratio": "(0, 1]",
+    "crop_ratio": "[0.1, 1]",  # below, the test enlarges its images until the memory is full
     "drw_beta": "[0, 1)",
     "seed": f"[0, {2**32})",
     **dict.fromkeys(("per_device_train_batch_size", "per_device_eval_batch_size"), "[1, inf)"),
@@ -108,8 +108,13 @@ class RunArguments(TrainingArguments):
             self.dataloader_num_workers = 1  # until the device is known
         super().__post_init__()
         refuse_unused_schedule_settings(self)
-        if self.accelerator_config.split_batches:
-            raise ValueError("accelerator_config: split_batches must stay off; lower per_device_train_batch_size")
+        loading = self.accelerator_config
+        if loading.split_batches or loading.dispatch_batches or not loading.even_batches:
+            # Each rank must have batches of its own, as many as the others: `TrainingSampler.share_of_rank`.
+            raise ValueError(
+                "accelerator_config: split_batches, dispatch_batches and even_batches must stay as they are; leave "
+                "them out"
+            )
         self._refuse_ranks_apart()
         if open_workers:
             self.dataloader_num_workers = self.default_workers

@@ -23,8 +23,8 @@ from trainer.callbacks import EpochCallback, HistoryCallback
 from trainer.checkpoints import check_weights
 from trainer.errors import CheckpointError, DataError, RunError
 from trainer.evaluation import expert_report
-from trainer.ranks import gather_files
-from trainer.resuming import saving, write_checksums
+from trainer.ranks import from_first_rank, gather_files
+from trainer.resuming import last_complete_checkpoint, saving, write_checksums
 from trainer.reweighting import effective_number_weights
 from trainer.stopping import StopAtSignal, ignore_termination
 
@@ -71,12 +71,22 @@ class BaseTrainer(Trainer):
         if not math.isfinite(logs.get("loss", 0.0)):
             raise RunError(f"the loss is {logs['loss']} at step {self.state.global_step}; {self.not_finite_advice}")
 
-    def train(self, resume_from_checkpoint: str | None = None, **kwargs):
+    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs):
         """Train as Trainer does, but to the end. SIGTERM saves a checkpoint first, and then does what it did before.
+
+        Args:
+            resume_from_checkpoint: a folder, or True for the newest complete checkpoint of `output_dir`.
+            kwargs: as for `Trainer.train`.
 
         Raises:
             RunError: a callback stopped it before its end.
+            CheckpointError: there is no complete checkpoint.
         """
+        if resume_from_checkpoint is True:  # Trainer would take the newest, whole or not
+            folder = self.args.output_dir
+            resume_from_checkpoint = from_first_rank(lambda: last_complete_checkpoint(folder))
+            if resume_from_checkpoint is None:
+                raise CheckpointError(f"there is no complete checkpoint in {folder} to resume; begin the run anew")
         with StopAtSignal() as stop:
             self.add_callback(stop)
             try:

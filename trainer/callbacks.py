@@ -14,6 +14,7 @@ from transformers import TrainerCallback
 
 from trainer.errors import CheckpointError
 from trainer.ranks import from_first_rank, load_from_first_rank, on_first_rank, whole_weights
+from trainer.resuming import check_checkpoint
 
 EMA_FILE = "ema.safetensors"
 HISTORY_FILE = "history.jsonl"
@@ -91,8 +92,10 @@ class SelectionCallback(TrainerCallback):
         """Point a resumed run to the best checkpoint in its output folder, which may have been moved meanwhile."""
         if state.best_global_step:
             best = Path(args.output_dir, f"checkpoint-{state.best_global_step}")
-            if not from_first_rank(best.is_dir):
-                raise CheckpointError(f"{best}, the best checkpoint so far, is missing, so the run cannot go on")
+            try:
+                from_first_rank(lambda: check_checkpoint(best))
+            except CheckpointError as error:  # now, rather than when the run is done
+                raise CheckpointError(f"{error}; it is the best one so far, so the run cannot go on") from error
             state.best_model_checkpoint = str(best)
 
     def on_step_end(self, args, state, control, **kwargs):

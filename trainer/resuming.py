@@ -10,10 +10,12 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
+from transformers import TrainerState
 from transformers.trainer_pt_utils import safe_globals
 
 from trainer.errors import CheckpointError, RunError, UnsafeFileError
@@ -136,8 +138,11 @@ def _is_damaged(file: Path) -> bool:
 def _is_ours(name: str, content) -> bool:
     if not isinstance(content, dict):
         return False
-    numbers = [content.get("global_step")] if name == STATE else content.values()
-    return all(type(number) is int for number in numbers)
+    if name == STATE:
+        numbers = [content.get("global_step"), content.get("max_steps")]
+        known = content.keys() <= {entry.name for entry in fields(TrainerState)}
+        return known and all(type(number) is int for number in numbers)
+    return all(type(number) is int for number in content.values())
 
 
 def _load_as_data(file: Path) -> None:

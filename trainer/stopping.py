@@ -51,7 +51,7 @@ class StopAtSignal(TrainerCallback):
 
     Attributes:
         received: whether SIGTERM came to this process.
-        stopped: whether the training was ended for it.
+        stopped: whether the training was ended for it, or it came while the training ended.
     """
 
     def __init__(self):
@@ -85,12 +85,15 @@ class StopAtSignal(TrainerCallback):
             control.should_log = control.should_evaluate = control.should_save = False
 
     def on_train_end(self, args, state, control, **kwargs):
-        """Close the channel."""
+        """Close the channel. A signal that came after the last step, such as in its evaluation, counts too."""
+        votes = torch.tensor([int(self.received)])
         if self._group is not None:
             if self._vote is not None:
                 self._vote[0].wait()
+            dist.all_reduce(votes, dist.ReduceOp.MAX, self._group)
             dist.destroy_process_group(self._group)
             self._group = None
+        self.stopped |= bool(votes)
 
     def _agreed(self) -> bool:
         """Whether a rank had the signal at the step before, or this process, where it is alone, has it now."""

@@ -26,6 +26,7 @@ EVALUATE = "evaluate model images --use_cpu"
 # fmt: off
 SETTINGS = {
     "rho too large": (nothing, DIGITS + " --rho 1000", 1, r"rho 1000 leaves class '7' without images"),
+    "rho of 300 digits": (nothing, IMAGES + " --rho 1e300", 1, r"rho 1e\+300 leaves class"),
     "rho 0": (nothing, IMAGES + " --rho 0", 1, r"rho is the size of the largest class over the smallest"),
     "negative rho": (nothing, IMAGES + " --rho -3", 1, r"rho"),
     "rho nan": (nothing, IMAGES + " --rho nan", 1, r"rho"),

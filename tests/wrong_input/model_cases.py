@@ -3,6 +3,7 @@
 from wrong_input.makers import damaged, empty_folder, nothing, remove, several, write
 from wrong_input.model_makers import (
     NAMES,
+    a_pipe,
     cnn,
     comparison,
     config,
@@ -235,6 +236,7 @@ MODELS = {
         r"there is no folder no",
     ),
     "evaluate: output is a folder": (nothing, READERS["evaluate"] + " --output images", 2, r"images is a folder"),
+    "evaluate: output is a device": (a_pipe, READERS["evaluate"] + " --output pipe", 2, r"pipe is no file"),
     "classify: none": (nothing, READERS["classify"] + " --top 0", 2, r"top must lie in"),
     "flatness: no teachers": (nothing, "flatness recipe.yaml", 2, r"required: --teachers"),
     "flatness: radius": (cnn, FLATNESS + " --radii -1", 2, r"radii must be finite and above 0"),
@@ -269,6 +271,8 @@ COMPARISONS = {
         1,
         r"mine\.json holds something else",
     ),
+    "results are a device": (a_pipe, COMPARE + " --results pipe", 1, r"pipe holds something else"),
+    "runs are a file": (nothing, "compare recipe.yaml --runs recipe.yaml", 1, r"File exists: recipe\.yaml"),
     "a run without settings": (comparison(), COMPARE, 1, r"does not say what it was made from"),
     "a run with settings of words": (
         write("runs/full_seed0/settings.json", '{"settings": "mine"}'),

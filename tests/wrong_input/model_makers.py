@@ -120,3 +120,8 @@ def both_files(folder):
     shutil.copy(folder / "cnn" / "pytorch_model.bin", folder / "model" / "pytorch_model.bin")
     with zipfile.ZipFile(folder / "cnn" / "pytorch_model.bin") as archive:
         assert any(b"mkdir" in archive.read(name) for name in archive.namelist() if name.endswith("data.pkl"))
+
+
+def a_pipe(folder):
+    """What is neither file nor folder, as /dev/null."""
+    os.mkfifo(folder / "pipe")

@@ -98,7 +98,7 @@ NUMBERS = {
         **dict.fromkeys(
             ("num_hidden_layers", "hidden_size", "num_attention_heads", "patch_size"), ("0", "-1", str(10**9))),
         "teacher_image_size": ("0", "-5"),
-        "crop_ratio": ("0", "1.5", "nan"),
+        "crop_ratio": ("0", "1e-4", "1.5", "nan"),
         "fusion_weight": ("nan", "-0.1", "1.1"),
         "drop_path_rate": ("nan", "1", "-1"),
         **dict.fromkeys(("save_steps", "logging_steps"), ("0", "-1", "nan", "inf")),
@@ -151,6 +151,10 @@ TOGETHER = {
     "fp16 on a CPU": flag("--precision fp16", r"precision fp16 needs a GPU", 1),
     "fsdp on a CPU": flag("--fsdp full_shard", r"fsdp divides a network among GPUs"),
     "fsdp_config alone": flag("--fsdp_config nowhere.json", r"fsdp_config does nothing without fsdp"),
+    "batches dealt out by the first rank": flag(
+        "--accelerator_config '{\"dispatch_batches\": true}'", r"dispatch_batches and even_batches must stay"),
+    "ranks with fewer batches than others": flag(
+        "--accelerator_config '{\"even_batches\": false}'", r"dispatch_batches and even_batches must stay"),
     "deepspeed": flag("--deepspeed nowhere.json", r"deepspeed"),
     "no such compile mode": flag("--torch_compile_mode fast", r"torch_compile_mode must be one of"),
     "logger that is not installed": flag("--report_to clearml", r"clearml", 1),

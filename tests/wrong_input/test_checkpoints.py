@@ -168,6 +168,12 @@ CASES = {
         1,
         r"optimizer\.pt is damaged",
     ),
+    "named, the state of another program": (
+        write("out/checkpoint-4/trainer_state.json", b'{"global_step": 4, "max_steps": 6, "mine": 1}'),
+        f"{NAMED}out/checkpoint-4",
+        1,
+        r"trainer_state\.json is damaged",
+    ),
     "payload in the optimiser": (payload("optimizer.pt"), RESUME, 1, r"optimizer\.pt holds more than data"),
     "payload in the schedule": (payload("scheduler.pt"), RESUME, 1, r"scheduler\.pt holds more than data"),
     "payload in the generators": (payload("rng_state.pth"), RESUME, 1, r"rng_state\.pth holds more than data"),

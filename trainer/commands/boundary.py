@@ -22,6 +22,8 @@ NOT_OURS = {
     errno.EROFS: "name a place that can be written",
     errno.EACCES: "check its permissions",
     errno.EPERM: "check its permissions",
+    errno.EEXIST: "name another place",
+    errno.ENOTDIR: "name another place",
     errno.EMFILE: "raise the limit of open files (ulimit -n), or lower dataloader_num_workers",
 }
 

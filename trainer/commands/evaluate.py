@@ -55,6 +55,8 @@ class EvaluationArguments:
             raise ValueError(f"output: there is no folder {Path(self.output).parent}")
         if self.output and Path(self.output).is_dir():
             raise ValueError(f"output: {self.output} is a folder; name a file in it")
+        if self.output and Path(self.output).exists() and not Path(self.output).is_file():
+            raise ValueError(f"output: {self.output} is no file, and would be replaced by one; name another")
 
 
 def main(words: list[str]) -> None:

@@ -60,7 +60,7 @@ def run_all(
         RunError: a run failed, a folder holds a run of other settings or damaged metrics, or `results` holds something
             else.
     """
-    if results.exists() and (results.is_dir() or not comparison.items() <= read_json(results).items()):
+    if results.exists() and (not results.is_file() or not comparison.items() <= read_json(results).items()):
         raise RunError(f"{results} holds something else than this comparison; name another file with --results")
     folder, times = Counter(run.folder for run in planned).most_common(1)[0]
     if times > 1:

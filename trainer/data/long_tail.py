@@ -135,4 +135,5 @@ def _largest_rho(available: list[int], rho: float, profile: str, max_per_class: 
         n_max = max_per_class or _largest_that_fits(available, whole_rho, profile)
         return 0 in _profile_counts(n_max, len(available), whole_rho, profile)
 
-    return bisect_right(range(1, int(rho) + 1), False, key=leaves_none)
+    # None is left anyway where rho exceeds the largest class.
+    return bisect_right(range(1, int(min(rho, max(available))) + 1), False, key=leaves_none)
