@@ -26,7 +26,8 @@ RANGES = {
     "gradient_accumulation_steps": "[1, 1e6]",
     "dataloader_prefetch_factor": "[1, inf)",
     **dict.fromkeys(("save_steps", "eval_steps", "logging_steps"), "(0, inf)"),
-    **dict.fromkeys(("save_total_limit", "eval_accumulation_steps", "ddp_timeout", "ddp_bucket_cap_mb"), "[1, inf)"),
+    **dict.fromkeys(("save_total_limit", "eval_accumulation_steps", "ddp_bucket_cap_mb"), "[1, inf)"),
+    "ddp_timeout": "[1, 1e9]",
     **dict.fromkeys(("weight_decay", "max_grad_norm", "eval_delay"), "[0, inf)"),
     **dict.fromkeys(("adam_beta1", "adam_beta2"), "[0, 1)"),
     "adam_epsilon": "(0, inf)",
@@ -114,6 +115,10 @@ class RunArguments(TrainingArguments):
             raise ValueError(
                 "accelerator_config: split_batches, dispatch_batches and even_batches must stay as they are; leave "
                 "them out"
+            )
+        if loading.gradient_accumulation_kwargs:
+            raise ValueError(
+                "accelerator_config: gradient_accumulation_kwargs is not used; set gradient_accumulation_steps"
             )
         self._refuse_ranks_apart()
         if open_workers:

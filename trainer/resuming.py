@@ -44,7 +44,7 @@ def last_complete_checkpoint(folder: str | Path, also: tuple[str, ...] = ()) -> 
     Raises:
         UnsafeFileError: as `check_checkpoint`; nobody but an attacker makes such a file, so no older one is taken.
     """
-    found = [path for path in Path(folder).glob("checkpoint-*") if path.name.split("-")[1].isdigit()]
+    found = [path for path in Path(folder).glob("checkpoint-*") if path.name.split("-")[1].isdecimal()]
     for path in sorted(found, key=lambda path: int(path.name.split("-")[1]), reverse=True):
         try:
             check_checkpoint(path, also)

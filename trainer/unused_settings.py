@@ -16,11 +16,13 @@ INSTEAD = {
     "data_seed": "seed, from which the order of the images follows",
     "train_sampling_strategy": "repeats and seed, from which the order of the images follows",
     "load_best_model_at_end": "model_selection of a student; a teacher keeps its last epoch",
+    "save_only_model": "save_total_limit 1, since no run can go on without its optimiser",
+    "enable_jit_checkpoint": "nothing: SIGTERM saves a checkpoint without it",
     "bf16_full_eval": "precision",
     "fp16_full_eval": "precision",
 }
 NO_USE = (
-    *("prediction_loss_only", "eval_on_start", "enable_jit_checkpoint", "neftune_noise_alpha", "batch_eval_metrics"),
+    *("prediction_loss_only", "eval_on_start", "neftune_noise_alpha", "batch_eval_metrics"),
     *("include_for_metrics", "include_num_input_tokens_seen", "eval_use_gather_object", "use_liger_kernel"),
     *("liger_kernel_config", "use_cache", "length_column_name", "optim_target_modules", "ignore_data_skip"),
     *("restore_callback_states_from_checkpoint", "do_train", "do_predict", "local_rank"),

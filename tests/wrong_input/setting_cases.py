@@ -156,6 +156,13 @@ TOGETHER = {
     "ranks with fewer batches than others": flag(
         "--accelerator_config '{\"even_batches\": false}'", r"dispatch_batches and even_batches must stay"),
     "deepspeed": flag("--deepspeed nowhere.json", r"deepspeed"),
+    "checkpoints of weights alone": flag("--save_only_model true", r"save_only_model is not used here; set save_tot"),
+    "endless waiting": flag("--ddp_timeout 99999999999999", r"ddp_timeout must lie in"),
+    "accumulation in two places": flag(
+        """--accelerator_config '{"gradient_accumulation_kwargs": {"num_steps": 2}}'""", r"set gradient_accum"
+    ),
+    "a report over the run's": (
+        nothing, "evaluate model images --output model/../model/metrics.json", 2, r"is what the run found; name"),
     "no such compile mode": flag("--torch_compile_mode fast", r"torch_compile_mode must be one of"),
     "logger that is not installed": flag("--report_to clearml", r"clearml", 1),
     "no such logger": flag("--report_to bogus", r"bogus", 1),

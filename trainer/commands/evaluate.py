@@ -16,12 +16,13 @@ from trainer.arguments import DataArguments
 from trainer.augmentation import EvaluationImages
 from trainer.commands.parser import CommandParser
 from trainer.data import check_images, check_labels, class_difference, load_long_tailed
-from trainer.errors import DataError
+from trainer.errors import DataError, SettingError
 from trainer.evaluation import expert_report, format_report, group_rule
 from trainer.machine import PRECISIONS, device_in_words
 from trainer.parsing import make
 from trainer.predicting import predict
 from trainer.run.files import write_json
+from trainer.run.folder import METRICS
 from trainer.run.model_folder import ModelFolder, open_model
 from trainer.settings import check_ranges, setting
 from trainer.terminal import columns
@@ -63,6 +64,8 @@ def main(words: list[str]) -> None:
     """Load, test, print, write."""
     folder, data, given = CommandParser("evaluate", __doc__, EvaluationArguments, words=WORDS).parse(words)
     flags = make(EvaluationArguments, given)
+    if flags.output and Path(flags.output).resolve() == Path(folder, METRICS).resolve():
+        raise SettingError(f"output: {flags.output} is what the run found; name another file")
     if flags.group_boundaries is not None:
         make(DataArguments, {"group_boundaries": flags.group_boundaries})  # before the model is read
     opened = open_model(folder)
