@@ -15,7 +15,8 @@ from trainer.commands import evaluate
 
 TESTS = Path(__file__).parent
 # `--cpu --num_processes 2` would silently start one process (accelerate issue 2741); this is how two start on a CPU.
-COMMON = ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+# A port that is free: other tests launch ranks at the same time.
+COMMON = ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
 TWO_RANKS = ["--multi_gpu", "--num_processes", "2", *COMMON]
 
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
+FREE_PORT = "--main_process_port=0"  # other tests launch ranks at the same time
 # A run that has all of it: mixing, stochastic depth, DRW, EMA, selection on a validation split; 6 steps, 2 an epoch.
 SETTINGS = {
     "base_learning_rate": 0.05,
@@ -31,6 +32,6 @@ def launch_words(*words):
 
 
 def launch(*words, cwd):
-    """Run a launch to its end."""
-    words = launch_words(*words)
+    """Run a launch on this machine to its end."""
+    words = launch_words(FREE_PORT, *words)
     return subprocess.run(words, capture_output=True, text=True, env=environment(), cwd=cwd, timeout=300)

@@ -12,7 +12,7 @@ from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.utils import DistributedType
 from helpers import SCRIPTS, arguments, history, image_tree, write_recipe
-from ranks.launching import SETTINGS, environment, launch, launch_words
+from ranks.launching import FREE_PORT, SETTINGS, environment, launch, launch_words
 from safetensors.torch import load_file
 
 from trainer.commands import finetune, recipes
@@ -189,7 +189,7 @@ def test_two_ranks_resume_in_the_middle_of_an_epoch(folder):
 def test_an_interrupt_says_how_to_go_on_with_the_same_launch(folder):
     words = ["--config_file", CONFIGS["cpu"], "-m", "trainer.commands", "finetune", "recipe.yaml"]
     own = ["--output_dir=out/stopped", "--teacher=none", "--num_train_epochs=2000", "--save_steps=2"]
-    launched = launch_words(*words, *own, "--save_total_limit=2")
+    launched = launch_words(FREE_PORT, *words, *own, "--save_total_limit=2")
     process = subprocess.Popen(
         launched, cwd=folder, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )

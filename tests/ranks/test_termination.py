@@ -7,7 +7,7 @@ import time
 
 import pytest
 from helpers import history, image_tree, write_recipe
-from ranks.launching import environment, launch, launch_words
+from ranks.launching import FREE_PORT, environment, launch, launch_words
 from safetensors.torch import load_file
 
 from trainer.recipe_files import shipped_recipes
@@ -29,7 +29,7 @@ def ranks_of(launcher):
 def test_a_signal_to_one_rank_stops_both_and_the_run_goes_on(tmp_path):
     write_recipe(tmp_path, dataset=str(image_tree(tmp_path / "images")), **SETTINGS)
     assert launch(*DDP, *RUN, "--output_dir=alone", cwd=tmp_path).returncode == 0
-    words, log = launch_words(*DDP, *RUN, "--output_dir=out"), tmp_path / "log"
+    words, log = launch_words(FREE_PORT, *DDP, *RUN, "--output_dir=out"), tmp_path / "log"
     with log.open("w") as out, subprocess.Popen(words, env=environment(), cwd=tmp_path, stderr=out) as launcher:
         deadline, file = time.monotonic() + 200, tmp_path / "out" / "history.jsonl"
         while not (file.is_file() and file.stat().st_size > 3000) and time.monotonic() < deadline:

@@ -139,7 +139,7 @@ def test_drw_beside_the_prior_is_refused(tmp_path):
 @pytest.fixture(scope="module")
 def one_and_two(tmp_path_factory):
     results = []
-    common = ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    common = ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
     path = os.pathsep.join(map(str, (TESTS.parent, TESTS)))
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     for ranks, batch_size in ((1, 8), (2, 4)):
