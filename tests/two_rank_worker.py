@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 from helpers import arguments, picture_dataset, teacher, tiny_student, training_images
 
 from trainer.augmentation import EvaluationImages, image_processor
@@ -60,6 +61,7 @@ def main(folder: str, batch_size: str, case: str) -> None:
         "predicted_labels": labels.tolist(),
     }
     Path(folder, f"rank{args.process_index}.json").write_text(json.dumps(result))
+    PartialState().destroy_process_group()
 
 
 if __name__ == "__main__":

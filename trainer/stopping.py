@@ -92,7 +92,7 @@ class StopAtSignal(TrainerCallback):
                 self._vote[0].wait()
             dist.all_reduce(votes, dist.ReduceOp.MAX, self._group)
             dist.destroy_process_group(self._group)
-            self._group = None
+            self._group = self._vote = None
         self.stopped |= bool(votes)
 
     def _agreed(self) -> bool:

@@ -39,6 +39,7 @@ def run(command: str, words: list[str] | None = None) -> None:
         main = import_module(f"trainer.commands.{command.replace('-', '_')}").main
         _quiet_libraries()
         main(sys.argv[1:] if words is None else words)
+        _leave_the_other_ranks()
     except SettingError as error:
         end(_once(f"error: {error}"), 2)
     except DeiTLTError as error:
@@ -54,6 +55,13 @@ def run(command: str, words: list[str] | None = None) -> None:
         end(f"error: {error.strerror}{where}; {NOT_OURS[error.errno]}{_how_to_go_on(error)}", 1)
     except Exception as error:  # unexpected; the traceback is kept for a bug report
         end(_unexpected(error), 1)
+
+
+def _leave_the_other_ranks() -> None:
+    """Close the connections in order: gloo now and then aborts a process that ends with open ones."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def _once(line: str) -> str:
