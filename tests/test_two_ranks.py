@@ -110,6 +110,7 @@ def test_predict_is_the_same_row_for_row(one_and_two):
             np.testing.assert_allclose(rank["predicted"][expert], one["predicted"][expert], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_evaluate_on_two_ranks_gives_the_figures_of_one(tmp_path):
     """15 test images do not divide by 2 ranks x 4."""
     images, model = image_tree(tmp_path / "images", test=5), tmp_path / "model"

@@ -75,6 +75,7 @@ def test_an_interrupt_says_how_to_go_on_where_that_is_possible(monkeypatch, caps
     assert end_of(monkeypatch, capsys, stop) == (143, f"terminated; go on with: {resume}")
 
 
+@pytest.mark.slow
 def test_control_c_in_a_real_run_ends_in_a_line_that_goes_on(tmp_path):
     """Workers are interrupted with the run, as in a terminal.
 

@@ -150,6 +150,7 @@ def permuted(teacher, folder, order, names):
     )
 
 
+@pytest.mark.slow
 def test_a_permuted_teacher_is_the_same_teacher(tmp_path, monkeypatch):
     """Through the command: a recipe's teacher has the data's names; the others are mapped by their own or a file's."""
     monkeypatch.chdir(tmp_path)

@@ -156,6 +156,7 @@ def one_and_two(tmp_path_factory):
     return one, two
 
 
+@pytest.mark.slow
 def test_two_ranks_have_the_loss_and_the_steps_of_one(one_and_two):
     """Same global batches, contrast over both ranks with gradients, one ascent for both: up to float32 sums."""
     one, two = one_and_two
@@ -165,6 +166,7 @@ def test_two_ranks_have_the_loss_and_the_steps_of_one(one_and_two):
         np.testing.assert_allclose(rank["weights"], one["weights"], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_two_ranks_remember_the_same_keys(one_and_two):
     """All keys of both; within a batch their order is the ranks', so it is compared as a set."""
     one, two = one_and_two
