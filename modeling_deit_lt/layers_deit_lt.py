@@ -99,11 +99,11 @@ class DeiTLTSelfAttention(nn.Module):
         self.key = nn.Linear(config.hidden_size, config.hidden_size, bias=config.qkv_bias)
         self.value = nn.Linear(config.hidden_size, config.hidden_size, bias=config.qkv_bias)
 
-    def forward(self, hidden_states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        query, key, value = (
-            projection(hidden_states).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
-            for projection in (self.query, self.key, self.value)
-        )
+    def forward(
+        self, hidden_states: torch.Tensor, wanted: int | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        projected = self.query(hidden_states[:, :wanted]), self.key(hidden_states), self.value(hidden_states)
+        query, key, value = (states.unflatten(-1, (-1, self.head_dim)).transpose(1, 2) for states in projected)
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention)
         dropout = self.config.attention_probs_dropout_prob if self.training else 0.0
         gathered, weights = attend(self, query, key, value, None, dropout=dropout, scaling=self.head_dim**-0.5)
@@ -129,8 +129,10 @@ class DeiTLTAttention(nn.Module):
         self.attention = DeiTLTSelfAttention(config)
         self.output = DeiTLTDense(config.hidden_size, config.hidden_size)
 
-    def forward(self, hidden_states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        gathered, weights = self.attention(hidden_states)
+    def forward(
+        self, hidden_states: torch.Tensor, wanted: int | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        gathered, weights = self.attention(hidden_states, wanted)
         return self.output(gathered), weights
 
 
@@ -161,6 +163,8 @@ class DeiTLTLayer(GradientCheckpointingLayer):
     """
     Attention and a two-layer perceptron, each a residual branch with stochastic depth and its LayerNorm in front.
 
+    `wanted` is the number of leading tokens whose output is computed; they attend to all tokens. By default all.
+
     Args:
         config ([`DeiTLTConfig`]): the model's configuration.
         drop_path_rate (`float`): this layer's own probability in [0, 1).
@@ -177,15 +181,17 @@ class DeiTLTLayer(GradientCheckpointingLayer):
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
         self.drop_path = DeiTLTDropPath(drop_path_rate)
 
-    def forward(self, hidden_states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        branch, weights = self.attention(self.layernorm_before(hidden_states))
-        hidden_states = hidden_states + self.drop_path(self.dropout(branch))
+    def forward(
+        self, hidden_states: torch.Tensor, wanted: int | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        branch, weights = self.attention(self.layernorm_before(hidden_states), wanted)
+        hidden_states = hidden_states[:, :wanted] + self.drop_path(self.dropout(branch))
         branch = self.output(self.activation(self.intermediate(self.layernorm_after(hidden_states))))
         return hidden_states + self.drop_path(self.dropout(branch)), weights
 
 
 class DeiTLTEncoder(nn.Module):
-    """All layers; the first never skips a branch, the last does so with `drop_path_rate`."""
+    """All layers; the first never skips a branch, the last does so with `drop_path_rate` (`wanted`: see the layer)."""
 
     def __init__(self, config: DeiTLTConfig):
         super().__init__()
@@ -194,12 +200,17 @@ class DeiTLTEncoder(nn.Module):
         self.layer = nn.ModuleList([DeiTLTLayer(config, rate) for rate in rates])
 
     def forward(
-        self, hidden_states: torch.Tensor, output_hidden_states: bool = False, output_attentions: bool = False
+        self,
+        hidden_states: torch.Tensor,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+        wanted: int | None = None,
     ) -> BaseModelOutput:
         all_hidden_states = (hidden_states,) if output_hidden_states else None
         all_weights = () if output_attentions else None
         for layer in self.layer:
-            hidden_states, weights = layer(hidden_states)
+            # Each layer but the last needs all tokens of the one before it.
+            hidden_states, weights = layer(hidden_states, wanted if layer is self.layer[-1] else None)
             if output_hidden_states:
                 all_hidden_states += (hidden_states,)
             if output_attentions:

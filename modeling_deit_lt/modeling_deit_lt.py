@@ -118,6 +118,7 @@ class DeiTLTModel(DeiTLTPreTrainedModel):
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
+        tokens_only: bool = False,
     ) -> BaseModelOutput | tuple:
         """
         Args:
@@ -126,10 +127,13 @@ class DeiTLTModel(DeiTLTPreTrainedModel):
                 Accept another image size than the configured one.
             output_hidden_states, output_attentions, return_dict (`bool`, *optional*):
                 What to return; by default as configured.
+            tokens_only (`bool`, *optional*, defaults to `False`):
+                The patches' output is not needed, so the last layer computes none and `last_hidden_state` has the CLS
+                and DIST token alone. Without effect where `output_hidden_states` or `output_attentions` show them.
 
         Returns:
             [`BaseModelOutput`]: `last_hidden_state` of shape `(B, 2 + N, D)`, after the final LayerNorm, tokens in the
-            order CLS, DIST, patches; `hidden_states` and `attentions` as in [`DeiTLTImageClassifierOutput`]. A tuple
+            order CLS, DIST, patches (`(B, 2, D)` with `tokens_only`); `hidden_states` and `attentions` as in [`DeiTLTImageClassifierOutput`]. A tuple
             with `return_dict=False`.
 
         Raises:
@@ -139,10 +143,12 @@ class DeiTLTModel(DeiTLTPreTrainedModel):
         output_attentions = _choose(output_attentions, self.config.output_attentions)
         if output_attentions and self.config._attn_implementation != "eager":
             raise ValueError("only eager attention has weights to return; call set_attn_implementation('eager') first")
+        output_hidden_states = _choose(output_hidden_states, self.config.output_hidden_states)
         output = self.encoder(
             self.embeddings(pixel_values, interpolate_pos_encoding),
-            _choose(output_hidden_states, self.config.output_hidden_states),
+            output_hidden_states,
             output_attentions,
+            2 if tokens_only and not (output_hidden_states or output_attentions) else None,
         )
         output.last_hidden_state = self.layernorm(output.last_hidden_state)
         return output if _choose(return_dict, self.config.return_dict) else output.to_tuple()
@@ -197,7 +203,7 @@ class DeiTLTForImageClassification(DeiTLTPreTrainedModel):
             `ValueError`: number of channels or (without `interpolate_pos_encoding`) image size other than configured;
                 `output_attentions` with another attention implementation than `"eager"`.
         """
-        outputs = self.deit(pixel_values, interpolate_pos_encoding, output_hidden_states, output_attentions, True)
+        outputs = self.deit(pixel_values, interpolate_pos_encoding, output_hidden_states, output_attentions, True, True)
         tokens = outputs.last_hidden_state[:, :2]
         cls_logits = self.cls_classifier(tokens[:, 0])
         distillation_logits = self.distillation_classifier(tokens[:, 1])

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 import torch
 from transformers import TrainingArguments
@@ -76,6 +77,9 @@ class RunArguments(TrainingArguments):
     )
     bf16: bool | None = setting(None, "transformers' spelling of precision bf16; false: float32.")
     fp16: bool | None = setting(None, "transformers' spelling of precision fp16; false: float32.")
+    torch_compile: bool | Literal["auto"] = setting(
+        "auto", "Compile the networks; auto: a student in a long run on a GPU, or in bf16 on a CPU that has it."
+    )
     disable_tqdm: bool | None = setting(False, "No bar; the lines stay.", decides=False)
     quiet: bool = setting(False, "Print the report alone: no bar, no line a log.", decides=False)
     log_on_each_node: bool = setting(False, "Print on each machine, not on the first alone.", decides=False)
@@ -107,7 +111,11 @@ class RunArguments(TrainingArguments):
         open_workers = self.dataloader_num_workers is None
         if open_workers:
             self.dataloader_num_workers = 1  # until the device is known
+        compilation = self.torch_compile, self.torch_compile_mode
+        # Out of sight of transformers, which would have Accelerate compile every later network of this process too.
+        self.torch_compile, self.torch_compile_mode = False, None
         super().__post_init__()
+        self.torch_compile, self.torch_compile_mode = compilation
         refuse_unused_schedule_settings(self)
         loading = self.accelerator_config
         if loading.split_batches or loading.dispatch_batches or not loading.even_batches:
@@ -179,7 +187,8 @@ class RunArguments(TrainingArguments):
     def automatic_precision(self) -> str:
         """What `auto` means here, in Accelerate's word: the launcher's where it has one, else what the device has."""
         launchers = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
-        return launchers if launchers != "no" else "bf16" if bf16_is_fast(self.device) else "no"
+        fast = self.device.type != "cpu" and bf16_is_fast(self.device)
+        return launchers if launchers != "no" else "bf16" if fast else "no"
 
     @property
     def default_workers(self) -> int:
@@ -208,7 +217,7 @@ class RunArguments(TrainingArguments):
     def inherited_that_decide(self) -> tuple[str, ...]:
         """Settings of TrainingArguments, not declared anew here, that decide what is learned."""
         return (
-            *("per_device_train_batch_size", "gradient_accumulation_steps", "tf32", "torch_compile"),
+            *("per_device_train_batch_size", "gradient_accumulation_steps", "tf32"),
             *("optim", "optim_args", "adam_beta1", "adam_beta2", "adam_epsilon", "lr_scheduler_kwargs"),
         )
 

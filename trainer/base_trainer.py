@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import signal
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -58,12 +59,27 @@ class BaseTrainer(Trainer):
         self.model_accepts_loss_kwargs = False
         self.counts, self.boundaries = counts, boundaries
         self.class_weights = effective_number_weights(counts, args.drw_beta).to(args.device)
+        self.compiles = self._asked_to_compile()
+        self._compiled: dict[nn.Module, Callable] = {}
         self.history = HistoryCallback()
         self.add_callback(self.history)
         self.add_callback(EpochCallback())
         asked = self.train_dataset is not None and args.drop_partial_batches
         if asked and not isinstance(self._get_train_sampler(), TrainingSampler):
             raise DataError("drop_partial_batches is for TrainingImages; wrap the training data in it")
+
+    def _asked_to_compile(self) -> bool:
+        """Whether the networks of the training are compiled; where nobody says, they are not."""
+        return self.args.torch_compile is True or self.args.torch_compile_mode is not None
+
+    def for_training(self, network: nn.Module) -> Callable:
+        """A network as the training calls it: compiled, for batches of one shape alone, where the training compiles."""
+        if not self.compiles:
+            return network
+        if network not in self._compiled:
+            # The handle leaves the network itself as it was, for evaluations and checkpoints.
+            self._compiled[network] = torch.compile(network, dynamic=False, mode=self.args.torch_compile_mode)
+        return self._compiled[network]
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log as Trainer does; stop if the loss is not finite."""

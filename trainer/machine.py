@@ -46,7 +46,9 @@ def memory_of(device: torch.device) -> int:
 
 
 def bf16_is_fast(device: torch.device) -> bool:
-    """Whether a device multiplies bfloat16 in hardware of its own (NVIDIA's from Ampere on)."""
+    """Whether a device multiplies bfloat16 in hardware: NVIDIA's GPUs from Ampere on, x86 CPUs with AVX-512 BF16."""
+    if device.type == "cpu":
+        return torch.cpu._is_avx512_bf16_supported()
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 

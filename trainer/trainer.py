@@ -20,6 +20,7 @@ from trainer.augmentation import BatchMixing, EvaluationImages, TrainingImages, 
 from trainer.augmentation.mixing import mirrored
 from trainer.base_trainer import BaseTrainer
 from trainer.callbacks import EmaCallback, SelectionCallback
+from trainer.compiling import compilation_pays, padded
 from trainer.data import class_counts, image_and_label, with_classes
 from trainer.errors import CheckpointError, DataError, TeacherError
 from trainer.fsdp import divide_layers, plain_class
@@ -110,6 +111,15 @@ class DeiTLTTrainer(BaseTrainer):
         if args.selection_metric is not None:
             self.add_callback(SelectionCallback(args.selection_metric))
 
+    def _asked_to_compile(self) -> bool:
+        """Also where it pays, if that is left to the trainer."""
+        args = self.args
+        if super()._asked_to_compile() or args.torch_compile is False or self.train_dataset is None:
+            return super()._asked_to_compile()
+        batches = args.num_train_epochs * len(self.train_dataset) / (args.train_batch_size * args.world_size)
+        sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
+        return not sharded and compilation_pays(args.device, args.mixed_precision, int(batches))
+
     def _prepared(self, dataset, processor):
         """Evaluation images of plain rows; anything else as it is."""
         if not is_plain(dataset):
@@ -174,20 +184,25 @@ class DeiTLTTrainer(BaseTrainer):
             outputs = model(**inputs)
             return (outputs.loss, outputs) if return_outputs else outputs.loss
         labels, teacher_logits = inputs["labels"], inputs["teacher_logits"]
-        outputs = model(pixel_values=inputs["pixel_values"])
-        criterion = self.drw_loss if self.args.in_drw(self.state.epoch) else self.distillation_loss
-        loss = criterion(
-            outputs.cls_logits, outputs.distillation_logits, labels, teacher_logits, inputs.get("weight_sum")
+        outputs = self.for_training(model)(pixel_values=self._whole_batch(inputs["pixel_values"]))
+        cls_logits, distillation_logits, tokens = (
+            output[: len(labels)] for output in (outputs.cls_logits, outputs.distillation_logits, outputs.tokens)
         )
+        criterion = self.drw_loss if self.args.in_drw(self.state.epoch) else self.distillation_loss
+        loss = criterion(cls_logits, distillation_logits, labels, teacher_logits, inputs.get("weight_sum"))
         share = inputs.get("share", 1.0)
-        self._add_parts(loss, share, labels, teacher_logits, outputs.tokens)
+        self._add_parts(loss, share, labels, teacher_logits, tokens)
         return (share * loss.loss, outputs) if return_outputs else share * loss.loss
 
     def _teacher_logits(self, images: Tensor) -> Tensor | None:
         if self.teacher is None:
             return None
         with torch.no_grad(), self.accelerator.autocast():
-            return self.teacher(images)
+            return self.for_training(self.teacher)(self._whole_batch(images))[: len(images)]
+
+    def _whole_batch(self, images: Tensor) -> Tensor:
+        """Images in the one shape that is compiled; without compilation as they are."""
+        return padded(images, self.args.train_batch_size) if self.compiles else images
 
     @torch.no_grad()
     def _add_parts(self, loss, share: float, labels: Tensor, teacher_logits: Tensor | None, tokens: Tensor) -> None:

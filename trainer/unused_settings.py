@@ -18,6 +18,7 @@ INSTEAD = {
     "load_best_model_at_end": "model_selection of a student; a teacher keeps its last epoch",
     "save_only_model": "save_total_limit 1, since no run can go on without its optimiser",
     "enable_jit_checkpoint": "nothing: SIGTERM saves a checkpoint without it",
+    "torch_compile_backend": "torch_compile, which takes torch's own",
     "bf16_full_eval": "precision",
     "fp16_full_eval": "precision",
 }
