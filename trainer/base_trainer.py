@@ -9,7 +9,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import Dataset as TorchDataset
@@ -19,6 +18,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from trainer.augmentation import TrainingImages, TrainingSampler
 from trainer.augmentation.device_images import DeviceImages
+from trainer.augmentation.transforms import hashed
 from trainer.base_arguments import RunArguments
 from trainer.callbacks import EpochCallback, HistoryCallback
 from trainer.checkpoints import check_weights
@@ -127,8 +127,7 @@ class BaseTrainer(Trainer):
 
     def _seed_step(self) -> None:
         """Make what a step draws a function of seed and step, whatever workers, evaluations or a kill drew before."""
-        words = np.random.SeedSequence((self.args.seed, self.state.global_step)).generate_state(2)
-        torch.manual_seed(int(words[0]) << 31 ^ int(words[1]))
+        torch.manual_seed(hashed(self.args.seed, self.state.global_step))
 
     def _get_dataloader(self, *args, **kwargs):
         """Trainer's, with workers that a signal to the whole job does not end before their run has saved."""

@@ -17,7 +17,7 @@ from torchvision.transforms import AutoAugment as TorchvisionAutoAugment
 from torchvision.transforms import AutoAugmentPolicy
 from torchvision.transforms.v2 import functional as tv
 
-from trainer.augmentation.stacks import grouped, to_device
+from trainer.augmentation.stacks import Draws, grouped, to_device
 
 GREY = 128  # where an operation leaves no image
 # 25 pairs of (operation, probability, level of 0 to 9 or None)
@@ -89,22 +89,29 @@ def _move(image: Image.Image, name: str, level: int, sign: int, fill) -> Image.I
     return image.transform(image.size, Image.Transform.AFFINE, source, resample, fillcolor=fill)
 
 
-def augment_stack(images: Tensor, generator: torch.Generator) -> None:
-    """AutoAugment each image of a stack by draws of its own.
+def draw_autoaugment(count: int, generator: torch.Generator) -> Draws:
+    """Draw a policy for each image, and whether and in which direction its two operations are done."""
+    return {
+        "autoaugment_policy": torch.randint(len(POLICIES), (count,), generator=generator),
+        "autoaugment_chance": torch.rand(count, 2, generator=generator),
+        "autoaugment_minus": torch.randint(2, (count, 2), generator=generator),
+    }
+
+
+def apply_autoaugment(images: Tensor, draws: Draws) -> None:
+    """AutoAugment each image of a stack as it was drawn.
 
     Args:
-        images: (N, 3, S, S) uint8 on any device, overwritten.
-        generator: on the CPU. Every draw comes from it.
+        images: (n, 3, S, S) uint8 on any device, overwritten.
+        draws: n rows of `draw_autoaugment`.
     """
-    policies = torch.randint(len(POLICIES), (len(images),), generator=generator)
-    chances = torch.rand(len(images), 2, generator=generator)
-    minus = torch.randint(2, (len(images), 2), generator=generator)
+    policies, chances = draws["autoaugment_policy"], draws["autoaugment_chance"]
     for slot in (0, 1):
         steps = [policy[slot] for policy in POLICIES]
         applied = chances[:, slot] < torch.tensor([probability for _, probability, _ in steps])[policies]
         signed = torch.tensor([int(name in SIGNED) for name, _, _ in steps])[policies]
-        groups = torch.where(applied, 1 + 2 * policies + minus[:, slot] * signed, 0)
-        for group, rows in grouped(groups, images.device):
+        minus = draws["autoaugment_minus"][:, slot] * signed
+        for group, rows in grouped(torch.where(applied, 1 + 2 * policies + minus, 0), images):
             if group:
                 name, _, level = steps[(group - 1) // 2]
                 images[rows] = apply_to_stack(images[rows], name, level or 0, sign=(1, -1)[(group - 1) % 2])

@@ -14,14 +14,17 @@ from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 from transformers import default_data_collator
 
-from trainer.augmentation.batch_transforms import augment_batch
+from trainer.augmentation.batch_transforms import augment, draw, frame
+from trainer.augmentation.erasing import erase
 from trainer.augmentation.images import EvaluationImages
 from trainer.augmentation.sampler import ImageKey
-from trainer.augmentation.stacks import to_device
+from trainer.augmentation.stacks import rows_of, to_device
+from trainer.augmentation.transforms import hashed
 from trainer.data import as_rgb
 from trainer.errors import RunError
 
 LARGEST = 4  # GB
+NOISE = 2**22  # normal numbers that erased rectangles are filled from
 
 
 class DeviceImages(TorchDataset):
@@ -33,7 +36,7 @@ class DeviceImages(TorchDataset):
 
     Args:
         dataset: rows with an `image` and a `label` column; all are decoded, and resized to squares, at once.
-        transforms: names of `BATCH_TRANSFORMS`, one for `pixel_values` and perhaps one for `second_view`.
+        transforms: names of `TRAIN_TRANSFORMS`, one for `pixel_values` and perhaps one for `second_view`.
         image_size: S, side of the images in pixels.
         device: where they are kept: N * S * S * 3 bytes, and as many again for each transform.
         seed: of all augmentation. Default 0.
@@ -54,9 +57,11 @@ class DeviceImages(TorchDataset):
         self.views = dict(zip(("pixel_values", "second_view"), transforms, strict=False))
         self.mean = 255 * torch.tensor(IMAGENET_DEFAULT_MEAN, device=device).view(3, 1, 1)
         self.std = 255 * torch.tensor(IMAGENET_DEFAULT_STD, device=device).view(3, 1, 1)
+        if "paper" in transforms:
+            self.noise = torch.randn(NOISE, generator=torch.Generator().manual_seed(hashed(seed))).to(device)
         self.seed = seed
         self.epoch = None
-        self.augmented = {}
+        self.draws, self.augmented = {}, {}
 
     def __len__(self) -> int:
         return len(self.images)
@@ -64,16 +69,20 @@ class DeviceImages(TorchDataset):
     def __getitems__(self, keys: Sequence[ImageKey]) -> dict[str, Tensor]:
         self._augment(keys[0].epoch)
         rows = to_device(torch.tensor([key.row for key in keys]), self.images.device)
-        batch = {view: (images[rows] - self.mean) / self.std for view, images in self.augmented.items()}
-        return {**batch, "labels": self.labels[rows]}
+        batch = {"labels": self.labels[rows]}
+        for view, images in self.augmented.items():
+            batch[view] = (images[rows] - self.mean) / self.std
+            if "erase_box" in self.draws[view]:
+                erase(batch[view], rows_of(self.draws[view], [key.row for key in keys]), self.noise)
+        return batch
 
     def _augment(self, epoch: int) -> None:
         if epoch == self.epoch:
             return
         for index, (view, name) in enumerate(self.views.items()):
-            words = np.random.SeedSequence((self.seed, epoch, index)).generate_state(2)
-            generator = torch.Generator().manual_seed(int(words[0]) << 31 ^ int(words[1]))
-            self.augmented[view] = augment_batch(name, self.images, generator)
+            size, generator = self.images.shape[-1], torch.Generator().manual_seed(hashed(self.seed, epoch, index))
+            self.draws[view] = draws = draw(name, len(self), size, generator)
+            self.augmented[view] = augment(name, frame(name, self.images, draws, size), draws)
         self.epoch = epoch
 
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-CHUNK = 2048  # images worked on at once; a float copy of so many takes 25 MB at 32 pixels
+PIECE = 2**24  # bytes of images worked on at once, counted in float32; steps keep several such copies
+
+Draws = dict[str, Tensor]  # what was drawn for each position of an epoch: tables on the CPU, one row a position
+
+
+def rows_of(draws: Draws, positions: Sequence[int] | Tensor) -> Draws:
+    """The rows of some positions, in their order."""
+    positions = torch.as_tensor(positions, dtype=torch.long)
+    return {name: table[positions] for name, table in draws.items()}
 
 
 def to_device(table: Tensor, device: torch.device) -> Tensor:
@@ -15,22 +23,28 @@ def to_device(table: Tensor, device: torch.device) -> Tensor:
     return (table.pin_memory() if device.type == "cuda" else table).to(device, non_blocking=True)
 
 
-def chunks(count: int) -> Iterator[slice]:
-    """The rows 0 .. count - 1, at most CHUNK of them at once."""
-    return (slice(start, start + CHUNK) for start in range(0, count, CHUNK))
+def pieces(images: Tensor) -> Iterator[slice]:
+    """The rows of a stack, so many of them at once that a float copy of them fits PIECE bytes."""
+    step = _rows_at_once(images)
+    return (slice(start, start + step) for start in range(0, len(images), step))
 
 
-def grouped(groups: Tensor, device: torch.device) -> Iterator[tuple[int, Tensor]]:
-    """The rows of each group, on the device and at most CHUNK of them at once.
+def grouped(groups: Tensor, images: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """The rows of each group, as many of them at once as `pieces` gives.
 
     Args:
-        groups: (N,) group of each row, integers from 0 or booleans, on the CPU.
+        groups: (N,) group of each image, integers from 0 or booleans, on the CPU.
+        images: (N, ...) the stack that is worked on.
 
     Yields:
-        A group and row numbers of it; a large group comes in pieces.
+        A group and row numbers of it, on the device of the images; a large group comes in pieces.
     """
     groups = groups.long()
     counts = groups.bincount().tolist()
-    order = to_device(groups.argsort(stable=True), device)
+    order, step = to_device(groups.argsort(stable=True), images.device), _rows_at_once(images)
     for group, rows in enumerate(order.split(counts)):
-        yield from ((group, piece) for piece in rows.split(CHUNK) if len(piece))
+        yield from ((group, piece) for piece in rows.split(step) if len(piece))
+
+
+def _rows_at_once(images: Tensor) -> int:
+    return max(1, PIECE // (4 * max(1, images[:1].numel())))

@@ -19,6 +19,7 @@ from transformers import DeiTImageProcessor
 from trainer.augmentation.autoaugment import AutoAugment
 
 TRAIN_TRANSFORMS = ("paper", "crop_flip", "affine", "resized_crop", "autoaugment", "randaugment", "simclr")
+AFFINE = {"degrees": 12, "translate": (0.1, 0.1), "scale": (0.85, 1.15), "shear": 8}  # of the transform of that name
 
 
 def train_transform(name: str, image_size: int) -> transforms.Compose:
@@ -75,7 +76,7 @@ def _picture_steps(name: str, image_size: int) -> list:
             return crop_flip
         case "affine":
             bilinear = transforms.InterpolationMode.BILINEAR
-            return [square, transforms.RandomAffine(12, (0.1, 0.1), (0.85, 1.15), shear=8, interpolation=bilinear)]
+            return [square, transforms.RandomAffine(**AFFINE, interpolation=bilinear)]
         case "resized_crop":
             return resized_crop
         case "autoaugment":
@@ -215,3 +216,9 @@ def reseed(*seed: int) -> None:
     random.seed(int(words[0]))
     np.random.seed(words[1])
     torch.default_generator.manual_seed(int(words[2]))
+
+
+def hashed(*numbers: int) -> int:
+    """A seed for one generator: a hash of non-negative integers, of which (1, 2) and (2, 1) differ."""
+    words = np.random.SeedSequence(numbers).generate_state(2)
+    return int(words[0]) << 31 ^ int(words[1])

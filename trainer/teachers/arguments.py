@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from transformers import TrainingArguments
 
-from trainer.augmentation import BATCH_TRANSFORMS, TRAIN_TRANSFORMS
+from trainer.augmentation import TRAIN_TRANSFORMS
 from trainer.base_arguments import RunArguments
 from trainer.settings import check_ranges, setting
 from trainer.unused_settings import changed_of
@@ -39,7 +39,7 @@ class TeacherArguments(RunArguments):
     train_transform: str = setting("crop_flip", "Training transform.", choices=list(TRAIN_TRANSFORMS))
     second_transform: str = setting("simclr", "Transform of PaCo's second view.", choices=list(TRAIN_TRANSFORMS))
     images_on_device: bool = setting(
-        False, "Keep training and test images on the device and augment there; for small images, some transforms."
+        False, "Keep training and test images on the device and augment there; for small images."
     )
     crop_ratio: float = setting(1.0, "Share of the short side that evaluation keeps.")
     paco_alpha: float = setting(0.01, "Weight of PaCo's positives of the same class; its class centre has paco_beta.")
@@ -68,14 +68,8 @@ class TeacherArguments(RunArguments):
                 )
         if self.loss == "paco" and self.drw_start_epoch is not None:
             raise ValueError("paco balances classes by its prior, not by DRW; leave drw_start_epoch out")
-        if self.images_on_device:
-            missing = [name for name in self.transforms if name not in BATCH_TRANSFORMS]
-            if missing:
-                raise ValueError(
-                    f"images_on_device knows the transforms {', '.join(BATCH_TRANSFORMS)}, not {missing[0]}"
-                )
-            if self.dataloader_num_workers:
-                raise ValueError("images_on_device leaves workers nothing to do; set dataloader_num_workers to 0")
+        if self.images_on_device and self.dataloader_num_workers:
+            raise ValueError("images_on_device leaves workers nothing to do; set dataloader_num_workers to 0")
         if self.lr_milestones and self.lr_scheduler_kwargs:
             raise ValueError("lr_milestones have lr_decay, no lr_scheduler_kwargs; leave one of them out")
         unused = sorted({"optim_args", "adam_beta1", "adam_beta2", "adam_epsilon"} & changed_of(self))
