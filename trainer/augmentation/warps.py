@@ -1,0 +1,115 @@
+"""Shears, shifts and rotations of stacks of images, each image by an amount of its own, as Pillow does them.
+
+Pillow's `Image.transform` and `Image.rotate`: a pixel of the result comes from one place of the image; there it is
+interpolated from the two (bilinear) or four (bicubic, a = -1) nearest pixels of each axis, edge pixels repeated, and
+the fraction is cut off. A place outside the image gives the fill colour.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from trainer.augmentation.stacks import to_device
+
+
+def move_rows(images: Tensor, shifts: Tensor, bicubic: Tensor, fill: tuple[int, int, int]) -> Tensor:
+    """Move each row of each image to the left: a shift in x where all rows have one shift, a shear where they differ.
+
+    All places of a row lie equally far between two pixels. So the row is interpolated there once, and then copied from
+    where it begins.
+
+    Args:
+        images: (n, 3, S, S) uint8 on any device.
+        shifts: (n, S) float64 on the CPU, by how many pixels row y is moved; between -S and S.
+        bicubic: (n,) bool on the CPU, else bilinear.
+        fill: red, green and blue where no image is left.
+
+    Returns:
+        (n, 3, S, S) uint8 on the same device.
+    """
+    count, channels, size, _ = images.shape
+    whole = shifts.floor()
+    parts = shifts - whole
+    weights = torch.stack(_weights(parts, bicubic.view(-1, 1))).float().view(4, count, 1, size, 1)
+    before, _, second, third = to_device(weights, images.device)
+    # The pixels from -1 to S - 1 have places to their right that lie in the image.
+    padded = F.pad(images.float(), (2, 2, 0, 0), mode="replicate")
+    neighbours = [padded[..., start : start + size + 1] for start in range(4)]
+    here = neighbours[1]
+    moved = (neighbours[0] - here).mul_(before).add_(here)  # sums of differences: even areas stay exactly even
+    moved.addcmul_(neighbours[2] - here, second).addcmul_(neighbours[3] - here, third).clamp_(0, 255)
+    # Of the first only places in its right half are inside, of the last only those in its left half.
+    width = 3 * size + 1
+    canvas = images.new_empty(count, channels, size, width)
+    right = to_device((parts >= 0.5).unsqueeze(1), images.device)
+    for channel, colour in enumerate(fill):
+        canvas[:, channel] = colour
+        moved[:, channel, :, :1].masked_fill_(~right.mT, colour)
+        moved[:, channel, :, -1:].masked_fill_(right.mT, colour)
+    canvas[..., size : 2 * size + 1] = moved
+    starts = width * torch.arange(count * channels * size).view(count, channels, size)
+    starts = starts + (whole.long() + size + 1).unsqueeze(1)
+    windows = canvas.view(-1).as_strided((canvas.numel() - size + 1, size), (1, 1))  # from each place the next S pixels
+    return windows.index_select(0, to_device(starts.view(-1), images.device)).view_as(images)
+
+
+def move_columns(images: Tensor, shifts: Tensor, bicubic: Tensor, fill: tuple[int, int, int]) -> Tensor:
+    """`move_rows` for columns: each is moved up by its shift."""
+    return move_rows(images.mT.contiguous(), shifts, bicubic, fill).mT.contiguous()
+
+
+def rotate(images: Tensor, degrees: Tensor, bicubic: Tensor, fill: tuple[int, int, int]) -> Tensor:
+    """Turn each image about its centre, counter-clockwise.
+
+    Args:
+        images: (n, 3, S, S) uint8 on any device.
+        degrees: (n,) float64 on the CPU.
+        bicubic: (n,) bool on the CPU, else bilinear.
+        fill: red, green and blue where no image is left.
+
+    Returns:
+        (n, 3, S, S) uint8 on the same device.
+    """
+    count, channels, size, _ = images.shape
+    places = torch.arange(size, dtype=torch.float64) + 0.5 - size / 2
+    turns = degrees.deg2rad().view(-1, 1)
+    along, across = turns.cos() * places, turns.sin() * places
+    tables = to_device(torch.stack([along + size / 2, across, across, along + size / 2]), images.device)
+    x = tables[0].unsqueeze(1) - tables[1].unsqueeze(2)  # (n, S, S): where the pixels come from
+    y = tables[2].unsqueeze(1) + tables[3].unsqueeze(2)
+    outside = (torch.minimum(x, y) < 0) | (torch.maximum(x, y) >= size)
+    columns, rows = (x - 0.5).floor(), (y - 0.5).floor()
+    kinds = to_device(bicubic.view(-1, 1, 1), images.device)
+    x_weights = _weights((x - 0.5 - columns).float(), kinds)
+    y_weights = _weights((y - 0.5 - rows).float(), kinds)
+
+    edges = torch.arange(-2, size + 2, device=images.device).clamp(0, size - 1)
+    padded = images.index_select(2, edges).index_select(3, edges).flatten(2)
+    centres = (rows.clamp(-1, size - 1) + 2) * (size + 4) + columns.clamp(-1, size - 1) + 2
+    centres = centres.long().view(count, 1, -1)
+
+    def pixels(down: int, right: int) -> Tensor:
+        found = padded.gather(2, (centres + (down * (size + 4) + right)).expand(-1, channels, -1))
+        return found.view_as(images).float()
+
+    here = pixels(0, 0)
+    moved = here.clone()
+    for down, right in product((-1, 0, 1, 2), repeat=2):
+        if (down, right) != (0, 0):
+            moved.addcmul_(pixels(down, right) - here, (y_weights[down + 1] * x_weights[right + 1]).unsqueeze(1))
+    moved = moved.clamp_(0, 255).to(torch.uint8)
+    for channel, colour in enumerate(fill):
+        moved[:, channel].masked_fill_(outside, colour)
+    return moved
+
+
+def _weights(parts: Tensor, bicubic: Tensor) -> list[Tensor]:
+    """What the pixel before, the pixel, and the next two count, so far (0 to 1) to the right of the pixel."""
+    rest = 1 - parts
+    bends = bicubic * parts * rest  # what bicubic interpolation takes from the outer pixels
+    before, after = -bends * rest, -bends * parts
+    return [before, rest - before, parts - after, after]
