@@ -133,7 +133,8 @@ class DeiTLTModel(DeiTLTPreTrainedModel):
 
         Returns:
             [`BaseModelOutput`]: `last_hidden_state` of shape `(B, 2 + N, D)`, after the final LayerNorm, tokens in the
-            order CLS, DIST, patches (`(B, 2, D)` with `tokens_only`); `hidden_states` and `attentions` as in [`DeiTLTImageClassifierOutput`]. A tuple
+            order CLS, DIST, patches (`(B, 2, D)` with `tokens_only`);
+            `hidden_states` and `attentions` as in [`DeiTLTImageClassifierOutput`]. A tuple
             with `return_dict=False`.
 
         Raises:
@@ -203,7 +204,9 @@ class DeiTLTForImageClassification(DeiTLTPreTrainedModel):
             `ValueError`: number of channels or (without `interpolate_pos_encoding`) image size other than configured;
                 `output_attentions` with another attention implementation than `"eager"`.
         """
-        outputs = self.deit(pixel_values, interpolate_pos_encoding, output_hidden_states, output_attentions, True, True)
+        outputs = self.deit(
+            pixel_values, interpolate_pos_encoding, output_hidden_states, output_attentions, True, True
+        )
         tokens = outputs.last_hidden_state[:, :2]
         cls_logits = self.cls_classifier(tokens[:, 0])
         distillation_logits = self.distillation_classifier(tokens[:, 1])

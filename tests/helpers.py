@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from modeling_deit_lt import DeiTLTConfig, DeiTLTForImageClassification
 from trainer.arguments import DistillationArguments
-from trainer.augmentation import TrainingImages, image_processor, seeded, train_transform
+from trainer.augmentation import HostImages, image_processor, seeded
 from trainer.teachers import Teacher
 from trainer.trainer import DeiTLTTrainer
 
@@ -68,7 +68,7 @@ def picture_dataset(counts=(8, 5, 3), size=8):
 
 def training_images(counts=(8, 5, 3), transform="affine", seed=0):
     """Augmented 8-pixel images."""
-    return TrainingImages(picture_dataset(counts), train_transform(transform, 8), seed)
+    return HostImages(picture_dataset(counts), [transform], 8, seed)
 
 
 def tiny_student(counts=(8, 5, 3), seed=0, **overrides):

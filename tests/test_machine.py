@@ -37,7 +37,6 @@ def test_workers_that_are_given_win(tmp_path, monkeypatch):
     settings = {"output_dir": str(tmp_path), "use_cpu": True}
     assert TeacherArguments(**settings).dataloader_num_workers == 3
     assert TeacherArguments(**settings, dataloader_num_workers=0).dataloader_num_workers == 0
-    assert TeacherArguments(**settings, images_on_device=True).dataloader_num_workers == 0
     assert TeacherArguments(**settings, dataloader_prefetch_factor=4).dataloader_prefetch_factor == 4
 
 

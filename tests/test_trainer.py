@@ -20,7 +20,7 @@ from helpers import (
 )
 from transformers import Trainer, TrainingArguments
 
-from trainer.augmentation import BatchMixing, EvaluationImages, ImageKey, TrainingImages, image_processor
+from trainer.augmentation import BatchMixing, EvaluationImages, HostImages, ImageKey, image_processor
 from trainer.errors import DataError, RunError
 from trainer.reweighting import effective_number_weights
 from trainer.teachers import Teacher
@@ -185,13 +185,13 @@ def test_each_epoch_has_an_order_of_its_own(tmp_path):
     """Without a launcher too, where the official sampler stands still: each epoch is another third of the images."""
     images, drawn = training_images((20, 10, 6)), {}
 
-    class Spy(TrainingImages):
+    class Spy(HostImages):
         def __getitems__(self, keys):
             for row, epoch, _ in keys:
                 drawn.setdefault(epoch, set()).add(row)
             return super().__getitems__(keys)
 
-    train(tmp_path, Spy(images.dataset, images.views["pixel_values"]), num_train_epochs=3)
+    train(tmp_path, Spy(images.dataset, ["affine"], 8), num_train_epochs=3)
     assert sorted(drawn) == [0, 1, 2]
     assert all(len(rows) == 12 for rows in drawn.values())
     assert drawn[0] != drawn[1] != drawn[2]

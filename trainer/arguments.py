@@ -183,6 +183,11 @@ class DistillationArguments(RunArguments):
         return metrics[self.model_selection]
 
     @property
+    def transforms(self) -> list[str]:
+        """Names of the training transforms: a student sees one view of an image."""
+        return [self.train_transform]
+
+    @property
     def mixes(self) -> bool:
         """Whether images are mixed in pairs."""
         return True

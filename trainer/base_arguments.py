@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from transformers import TrainingArguments
 
-from trainer.augmentation import TRAIN_TRANSFORMS
+from trainer.augmentation import PIPELINES, TRAIN_TRANSFORMS
 from trainer.machine import PRECISIONS, bf16_is_fast, default_workers, device_in_words, most_workers
 from trainer.settings import check_ranges, setting
 from trainer.unused_settings import refuse_unused, refuse_unused_schedule_settings
@@ -84,6 +84,12 @@ class RunArguments(TrainingArguments):
     quiet: bool = setting(False, "Print the report alone: no bar, no line a log.", decides=False)
     log_on_each_node: bool = setting(False, "Print on each machine, not on the first alone.", decides=False)
     train_transform: str = setting("paper", "Training transform.", choices=list(TRAIN_TRANSFORMS))
+    image_pipeline: str = setting(
+        "host",
+        "Where images are augmented: host, one by one in workers; device, in batches where the network is, and kept "
+        "there if they fit.",
+        choices=list(PIPELINES),
+    )
     crop_ratio: float = setting(0.875, "Share of the short side that evaluation keeps (224 of 256: the paper's).")
     drw_start_epoch: int | float | None = setting(
         None, "First epoch of DRW, 0-based; below 1, a share of the epochs (0.9: the last tenth); none: never."

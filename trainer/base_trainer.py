@@ -16,8 +16,8 @@ from transformers import Trainer
 from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from trainer.augmentation import TrainingImages, TrainingSampler
-from trainer.augmentation.device_images import DeviceImages
+from trainer.augmentation import DeviceImages, TrainingImages, TrainingSampler, collate
+from trainer.augmentation.device_images import KEYS
 from trainer.augmentation.transforms import hashed
 from trainer.base_arguments import RunArguments
 from trainer.callbacks import EpochCallback, HistoryCallback
@@ -54,7 +54,7 @@ class BaseTrainer(Trainer):
     not_finite_advice: str
 
     def __init__(self, model: nn.Module, args: RunArguments, counts, boundaries=None, **kwargs):
-        kwargs.setdefault("compute_metrics", self.expert_metrics)
+        kwargs = {"compute_metrics": self.expert_metrics, "data_collator": collate, **kwargs}
         super().__init__(model, args, **kwargs)
         self.model_accepts_loss_kwargs = False
         self.counts, self.boundaries = counts, boundaries
@@ -63,7 +63,7 @@ class BaseTrainer(Trainer):
         self._compiled: dict[nn.Module, Callable] = {}
         self.history = HistoryCallback()
         self.add_callback(self.history)
-        self.add_callback(EpochCallback())
+        self.add_callback(EpochCallback(self._begin_epoch))
         asked = self.train_dataset is not None and args.drop_partial_batches
         if asked and not isinstance(self._get_train_sampler(), TrainingSampler):
             raise DataError("drop_partial_batches is for TrainingImages; wrap the training data in it")
@@ -73,7 +73,7 @@ class BaseTrainer(Trainer):
         return self.args.torch_compile is True or self.args.torch_compile_mode is not None
 
     def for_training(self, network: nn.Module) -> Callable:
-        """A network as the training calls it: compiled, for batches of one shape alone, where the training compiles."""
+        """A network as the training calls it: where the training compiles, compiled for batches of one shape."""
         if not self.compiles:
             return network
         if network not in self._compiled:
@@ -134,7 +134,17 @@ class BaseTrainer(Trainer):
         loader = super()._get_dataloader(*args, **kwargs)
         plain = getattr(loader, "base_dataloader", loader)
         plain.worker_init_fn = partial(_start_worker, plain.worker_init_fn)
+        if getattr(plain.dataset, "resident", False):
+            plain.num_workers, plain.pin_memory = 0, False  # the images are on the device already
         return loader
+
+    def _begin_epoch(self, epoch: int) -> None:
+        if isinstance(self.train_dataset, DeviceImages):
+            self.train_dataset.augment_epoch(epoch, self._get_train_sampler().rows(epoch))
+
+    def _prepare_inputs(self, inputs: dict) -> dict:
+        """Trainer's, of images whose augmentation is finished."""
+        return super()._prepare_inputs(self.train_dataset.finish(inputs) if KEYS in inputs else inputs)
 
     def predict(self, *args, **kwargs):
         """Predict as Trainer does; its workers end with it."""
@@ -235,7 +245,7 @@ class BaseTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: TorchDataset | None = None):
         dataset = train_dataset if train_dataset is not None else self.train_dataset
-        if not isinstance(dataset, (TrainingImages, DeviceImages)):
+        if not isinstance(dataset, TrainingImages):
             return super()._get_train_sampler(train_dataset)
         return TrainingSampler.for_run(self.args, len(dataset))
 

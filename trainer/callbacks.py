@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -116,11 +117,18 @@ class EpochCallback(TrainerCallback):
     """Tells the sampler the epoch, which Accelerate does not where several ranks resume in the middle of one.
 
     Trainer's loader of the rest of that epoch hides the sampler under one layer more than Accelerate looks through.
+
+    Args:
+        begin: called with each epoch, 0-based, before its first batch.
     """
+
+    def __init__(self, begin: Callable[[int], None]):
+        self.begin = begin
 
     def on_epoch_begin(self, args, state, control, train_dataloader=None, **kwargs):
         """The loader of whole epochs has the same sampler."""
         train_dataloader.set_epoch(int(state.epoch))
+        self.begin(int(state.epoch))
 
 
 class HistoryCallback(TrainerCallback):

@@ -1,4 +1,4 @@
-"""Compilation of a training's networks by `torch.compile`: whether it pays, and batches that never change their shape."""
+"""Compilation of a training's networks by `torch.compile`: whether it pays, and batches of one shape."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from modeling_deit_lt import NO_WEIGHT_DECAY, DeiTLTForImageClassification
 from trainer.arguments import DistillationArguments, ModelArguments
-from trainer.augmentation import BatchMixing, EvaluationImages, TrainingImages, image_processor, train_transform
+from trainer.augmentation import BatchMixing, EvaluationImages, TrainingImages, image_processor, training_images
 from trainer.augmentation.mixing import mirrored
 from trainer.base_trainer import BaseTrainer
 from trainer.callbacks import EmaCallback, SelectionCallback
@@ -83,8 +83,8 @@ class DeiTLTTrainer(BaseTrainer):
             model = build_student(ModelArguments(preset=model), names, counts, args.seed)
         if rows is not None:
             adopt_classes(model, rows)
-            transform = train_transform(args.train_transform, model.config.image_size)
-            train_dataset = TrainingImages(rows, transform, args.seed)
+            size = model.config.image_size
+            train_dataset = training_images(args.image_pipeline, rows, args.transforms, size, args.device, args.seed)
         counts = model.config.class_counts
         if counts is None:
             raise DataError("the model has no class counts; set config.class_counts to the training images per class")

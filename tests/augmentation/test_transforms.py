@@ -16,8 +16,8 @@ from torchvision import transforms
 from trainer.augmentation import (
     TRAIN_TRANSFORMS,
     EvaluationImages,
+    HostImages,
     ImageKey,
-    TrainingImages,
     image_processor,
     seeded,
     train_transform,
@@ -181,20 +181,18 @@ def test_blur_of_simclr_is_uniform_in_sigma(monkeypatch):
 
 
 def test_an_image_is_a_function_of_seed_epoch_and_position():
-    images = TrainingImages(dataset(), train_transform("paper", 16), seed=3)
+    images = HostImages(dataset(), ["paper"], 16, seed=3)
     first = images[ImageKey(0, 2, 5)]["pixel_values"]
     random.random(), np.random.rand(), torch.rand(1)
     again = images.__getitems__([ImageKey(1, 0, 0), ImageKey(0, 2, 5)])[1]["pixel_values"]
     assert torch.equal(first, again)
     for other in (ImageKey(0, 3, 5), ImageKey(0, 2, 6)):
         assert not torch.equal(first, images[other]["pixel_values"])
-    assert not torch.equal(
-        first, TrainingImages(dataset(), train_transform("paper", 16), seed=4)[ImageKey(0, 2, 5)]["pixel_values"]
-    )
+    assert not torch.equal(first, HostImages(dataset(), ["paper"], 16, seed=4)[ImageKey(0, 2, 5)]["pixel_values"])
 
 
 def test_the_running_generators_do_not_notice():
-    images = TrainingImages(dataset(), train_transform("paper", 16))
+    images = HostImages(dataset(), ["paper"], 16)
     before = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()
     images[ImageKey(0, 0, 0)]
     assert random.getstate() == before[0]
@@ -203,7 +201,7 @@ def test_the_running_generators_do_not_notice():
 
 
 def test_grey_images_become_three_channels():
-    images = TrainingImages(dataset(mode="L"), train_transform("crop_flip", 16))
+    images = HostImages(dataset(mode="L"), ["crop_flip"], 16)
     assert images[ImageKey(0, 0, 0)]["pixel_values"].shape == (3, 16, 16)
 
 

@@ -8,7 +8,7 @@ import torch
 from datasets import ClassLabel, Dataset, Features, Image
 from PIL import Image as PILImage
 
-from trainer.augmentation import EvaluationImages, TrainingImages, image_processor, train_transform
+from trainer.augmentation import EvaluationImages, HostImages, image_processor
 from trainer.augmentation.device_images import DeviceImages
 from trainer.augmentation.sampler import ImageKey
 from trainer.data import as_rgb, check_dataset, check_images
@@ -76,9 +76,9 @@ def test_training_evaluation_and_the_device_see_16_bits_as_8():
     seen = []
     for dataset in (rows(map(stored, pixels)), rows(map(stored, grey))):
         keys = [ImageKey(row, 0, row) for row in range(6)]
-        training = TrainingImages(dataset, train_transform("affine", 8)).__getitems__(keys)
+        training = HostImages(dataset, ["affine"], 8).__getitems__(keys)
         testing = EvaluationImages(dataset, image_processor(8)).__getitems__(range(6))
-        device = DeviceImages(dataset, ["affine"], 8, torch.device("cpu")).images
+        device = DeviceImages(dataset, ["affine"], 8, torch.device("cpu")).stack
         seen.append([*(row["pixel_values"] for row in (*training, *testing)), device])
     for of_16, of_8 in zip(*seen, strict=True):
         assert torch.equal(of_16, of_8)

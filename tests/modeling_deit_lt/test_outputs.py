@@ -101,7 +101,7 @@ def test_the_configuration_says_what_is_returned_by_default():
 def test_tokens_are_what_the_heads_see():
     model = tiny_model()
     output = model(images())
-    assert torch.equal(output.tokens, model.deit(images()).last_hidden_state[:, :2])
+    assert torch.equal(output.tokens, model.deit(images(), tokens_only=True).last_hidden_state)
     assert torch.equal(output.cls_logits, model.cls_classifier(output.tokens[:, 0]))
     assert torch.equal(output.distillation_logits, model.distillation_classifier(output.tokens[:, 1]))
     assert list(output)[-1] == "tokens"
@@ -165,3 +165,17 @@ def test_images_and_patches_need_not_be_square():
     assert model.deit(batch).last_hidden_state.shape == (4, 2 + 4 * 4, 32)
     assert torch.equal(model(batch, interpolate_pos_encoding=True).logits, model(batch).logits)
     assert model.deit(images(), interpolate_pos_encoding=True).last_hidden_state.shape == (4, 2 + 4 * 8, 32)
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_the_patches_that_the_last_layer_leaves_out_change_nothing(attention):
+    """Tokens and gradients are those of a last layer that computes all; the bound is float32's rounding of sums."""
+    models = [tiny_model(drop_path_rate=0.5, attn_implementation=attention).train() for _ in range(2)]
+    assert models[0].deit(images(), tokens_only=True).last_hidden_state.shape[1] == 2
+    found = []
+    for model, shown in zip(models, (False, True), strict=True):
+        torch.manual_seed(0)
+        output = model(images(), output_hidden_states=shown)  # which shows all tokens of the last layer
+        output.logits.square().sum().backward()
+        found.append([output.tokens, *(parameter.grad for parameter in model.parameters())])
+    torch.testing.assert_close(*found, atol=1e-5, rtol=1e-5)

@@ -72,7 +72,7 @@ def test_a_batch_that_does_not_fit_is_refused_before_anything_is_trained(parts, 
     [
         {"loss": "ldam", "drw_start_epoch": 1},
         {"loss": "paco", "paco_queue": 32, "second_transform": "affine"},
-        {"loss": "cross_entropy", "sam_rho": [0.1], "images_on_device": True, "train_transform": "crop_flip"},
+        {"loss": "cross_entropy", "sam_rho": [0.1], "image_pipeline": "device", "train_transform": "crop_flip"},
     ],
 )
 def test_every_kind_of_teacher_has_an_estimate(parts, settings):

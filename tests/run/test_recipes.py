@@ -95,9 +95,6 @@ def test_a_teacher_takes_over_seed_and_device_but_not_precision(tmp_path):
         "no",
         3,
     )
-    on_device = tmp_path / "teacher.yaml"
-    on_device.write_text("images_on_device: true\nimage_size: 8\n")
-    assert student_recipe(path).teacher.training.dataloader_num_workers == 0
 
 
 def test_the_card_names_a_teacher_without_where_it_lies(tmp_path):

@@ -48,7 +48,7 @@ def main(folder: str, batch_size: str) -> None:
         loss="paco",
         sam_rho=[0.2],
         image_size=8,
-        images_on_device=True,
+        image_pipeline="device",
         num_train_epochs=3,
         learning_rate=0.02,
         warmup_epochs=0,

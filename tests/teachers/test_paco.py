@@ -99,7 +99,7 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("paco")
     data = picture_dataset((30, 15, 6))
     args = arguments(
-        folder, train_transform="crop_flip", images_on_device=True, num_train_epochs=8, paco_queue=64, sam_rho=[0.05]
+        folder, train_transform="crop_flip", image_pipeline="device", num_train_epochs=8, paco_queue=64, sam_rho=[0.05]
     )
     return folder, train_teacher(args, DatasetDict(train=data, test=picture_dataset((8, 8, 8))))
 
@@ -124,7 +124,12 @@ def test_a_run_that_was_cut_off_ends_with_the_same_weights(tmp_path):
     weights = []
     for folder, checkpoint in (("whole", None), ("resumed", tmp_path / "whole" / "checkpoint-6")):
         args = arguments(
-            tmp_path / folder, images_on_device=True, sam_rho=[0.1], save_strategy="steps", save_steps=6, paco_queue=40
+            tmp_path / folder,
+            image_pipeline="device",
+            sam_rho=[0.1],
+            save_strategy="steps",
+            save_steps=6,
+            paco_queue=40,
         )
         train_teacher(args, data, checkpoint=checkpoint and str(checkpoint))
         weights.append(load_teacher(str(tmp_path / folder), 3).state_dict())

@@ -30,7 +30,7 @@ def arguments(folder, **settings):
         "num_train_epochs": 3,
         "warmup_epochs": 0,
         "per_device_train_batch_size": 8,
-        "images_on_device": True,
+        "image_pipeline": "device",
         "second_transform": "crop_flip",
         "save_strategy": "no",
         "use_cpu": True,
@@ -181,10 +181,10 @@ def test_a_resumed_teacher_counts_its_own_images_and_needs_its_first_checkpoint_
 
 
 def test_test_images_on_the_device_are_the_evaluation_images(tmp_path):
-    from trainer.augmentation.device_images import collate
+    from trainer.augmentation import PIPELINES, collate
     from trainer.teachers.training import test_images as images_of
 
-    kept, plain = (images_of(arguments(tmp_path, images_on_device=where), DATA["test"]) for where in (True, False))
+    kept, plain = (images_of(arguments(tmp_path, image_pipeline=where), DATA["test"]) for where in PIPELINES[::-1])
     rows = [7, 0, 11]
     batch, expected = collate(kept.__getitems__(rows)), collate(plain.__getitems__(rows))
     assert len(kept) == len(plain) == 12

@@ -14,7 +14,7 @@ from PIL import Image as PILImage
 from torch import nn
 from transformers import ResNetConfig, ResNetForImageClassification, ViTImageProcessor
 
-from trainer.augmentation import TrainingImages, train_transform
+from trainer.augmentation import HostImages
 from trainer.errors import TeacherError
 from trainer.teachers import Teacher, check_teacher, load_teacher, train_teacher
 from trainer.teachers.arguments import TeacherArguments
@@ -190,14 +190,14 @@ def test_pickled_weights_that_are_none_are_one_line(tmp_path):
 
 
 def test_a_good_teacher_passes_the_check():
-    images = TrainingImages(bright_or_dark(), train_transform("crop_flip", 8))
+    images = HostImages(bright_or_dark(), ["crop_flip"], 8)
     assert check_teacher(as_teacher(Brightness()), images, torch.device("cpu")) > 95
 
 
 @pytest.mark.parametrize("kind", ["constant", "blind"])
 def test_a_teacher_near_chance_is_refused(kind):
     """`constant` is right on three quarters of the training images, and still knows nothing."""
-    images = TrainingImages(bright_or_dark(), train_transform("crop_flip", 8))
+    images = HostImages(bright_or_dark(), ["crop_flip"], 8)
     with pytest.raises(TeacherError, match="near chance"):
         check_teacher(as_teacher(Brightness(kind)), images, torch.device("cpu"))
 

@@ -5,8 +5,7 @@ import torch
 from datasets import DatasetDict
 from helpers import NoWaiting, history, picture_dataset
 
-from trainer.augmentation import EvaluationImages, ImageKey, image_processor
-from trainer.augmentation.device_images import DeviceImages, collate
+from trainer.augmentation import EvaluationImages, ImageKey, collate, image_processor
 from trainer.data import class_counts, load_long_tailed
 from trainer.errors import RunError
 from trainer.evaluation import expert_report
@@ -32,7 +31,7 @@ def arguments(folder, **settings):
         warmup_epochs=0,
         learning_rate=0.05,
         per_device_train_batch_size=8,
-        images_on_device=True,
+        image_pipeline="device",
         second_transform="crop_flip",
         save_strategy="no",
         use_cpu=True,
@@ -147,9 +146,3 @@ def test_a_loader_does_not_pin_what_lies_on_the_device(tmp_path):
 def test_milestones_outside_the_run_are_refused(tmp_path, settings):
     with pytest.raises(ValueError, match="milestones must rise and lie inside the 2 epochs"):
         arguments(tmp_path, **settings)
-
-
-def test_too_many_images_for_the_device_are_refused(monkeypatch):
-    monkeypatch.setattr("trainer.augmentation.device_images.LARGEST", 1e-6)
-    with pytest.raises(RunError, match="leave it out"):
-        DeviceImages(picture_dataset((3, 2, 1)), ["crop_flip"], 16, torch.device("cpu"))

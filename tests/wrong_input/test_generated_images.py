@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image as PILImage
 
-from trainer.augmentation import EvaluationImages, TrainingImages, image_processor, train_transform
+from trainer.augmentation import EvaluationImages, HostImages, image_processor
 from trainer.augmentation.sampler import ImageKey
 from trainer.data import as_rgb, check_images
 from trainer.errors import DataError
@@ -83,7 +83,7 @@ def accepted(content):
         assert told.startswith(("train, row 0 (some/file): ", "the grey images of 16 bits"))
         return False
     (tested,) = EvaluationImages(rows, image_processor(8)).__getitems__([0])
-    (trained,) = TrainingImages(rows, train_transform("affine", 8)).__getitems__([ImageKey(0, 0, 0)])
+    (trained,) = HostImages(rows, ["affine"], 8).__getitems__([ImageKey(0, 0, 0)])
     for pixels in (tested["pixel_values"], trained["pixel_values"]):
         assert tuple(pixels.shape) == (3, 8, 8)
         assert pixels.isfinite().all()

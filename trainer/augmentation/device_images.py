@@ -1,4 +1,4 @@
-"""Data sets of small images kept on the device: training images, augmented there once an epoch, and test images."""
+"""The device pipeline: images are kept where the network is, or come there as bytes, and are augmented in batches."""
 
 from __future__ import annotations
 
@@ -8,82 +8,152 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
-from PIL import Image
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
-from transformers import default_data_collator
 
-from trainer.augmentation.batch_transforms import augment, draw, frame
+from trainer.augmentation.batch_transforms import CROPPED, augment, draw, frame, frame_picture
 from trainer.augmentation.erasing import erase
-from trainer.augmentation.images import EvaluationImages
+from trainer.augmentation.images import EvaluationImages, TrainingImages
 from trainer.augmentation.sampler import ImageKey
-from trainer.augmentation.stacks import rows_of, to_device
+from trainer.augmentation.stacks import Draws, rows_of, to_device
 from trainer.augmentation.transforms import hashed
-from trainer.data import as_rgb
-from trainer.errors import RunError
 
-LARGEST = 4  # GB
+RESIDENT = 4  # GB of images of one kind that are kept on the device
+AHEAD = 1  # GB of augmented images of an epoch that are made at once
 NOISE = 2**22  # normal numbers that erased rectangles are filled from
+KEYS = "image_keys"  # of a batch: (n, 3) rows, epoch and positions; numpy, so that no loader moves them
 
 
-class DeviceImages(TorchDataset):
-    """Augmented training images of a device, each a function of (seed, epoch, row) alone.
+class DeviceImages(TrainingImages):
+    """Training images that are augmented on the device, a batch or an epoch at once.
 
-    When the first batch of an epoch is asked for, every image is augmented once; a batch is then only picked out and
-    normalised. So neither batches nor ranks nor an interruption change what an image looks like, and no step waits for
-    the host. It answers the keys that `TrainingSampler` draws without repeats, with whole batches: use `collate`.
+    Images of one size (of any, where the transform takes whole images, as squares) that fit `RESIDENT` GB are kept on
+    the device; workers then have nothing to do. Others are decoded, and cropped if the transform begins so, by the
+    loader's workers, and come as bytes. What happens to an image is drawn for all positions of an epoch beforehand, on
+    the host, so that no step waits for the device.
 
     Args:
-        dataset: rows with an `image` and a `label` column; all are decoded, and resized to squares, at once.
-        transforms: names of `TRAIN_TRANSFORMS`, one for `pixel_values` and perhaps one for `second_view`.
-        image_size: S, side of the images in pixels.
-        device: where they are kept: N * S * S * 3 bytes, and as many again for each transform.
-        seed: of all augmentation. Default 0.
-
-    Raises:
-        RunError: the images alone take more than `LARGEST` GB.
+        dataset, transforms, image_size, seed: as for `TrainingImages`.
+        device: where images are kept and augmented.
     """
 
     def __init__(
         self, dataset: Dataset, transforms: Sequence[str], image_size: int, device: torch.device, seed: int = 0
     ):
-        _check_size("training", len(dataset), image_size, bytes_per_pixel=3)
-        size = (image_size, image_size)
-        rows = (as_rgb(image).resize(size, Image.Resampling.BICUBIC) for image in dataset["image"])
-        images = torch.stack([torch.from_numpy(np.array(image)) for image in rows])
-        self.images = images.permute(0, 3, 1, 2).contiguous().to(device)
-        self.labels = torch.tensor(dataset["label"][:], device=device)
-        self.views = dict(zip(("pixel_values", "second_view"), transforms, strict=False))
+        super().__init__(dataset, transforms, image_size, seed)
+        for name in transforms:
+            draw(name, 0, image_size, torch.Generator())  # an unknown one raises now
+        self.device = device
         self.mean = 255 * torch.tensor(IMAGENET_DEFAULT_MEAN, device=device).view(3, 1, 1)
         self.std = 255 * torch.tensor(IMAGENET_DEFAULT_STD, device=device).view(3, 1, 1)
-        if "paper" in transforms:
-            self.noise = torch.randn(NOISE, generator=torch.Generator().manual_seed(hashed(seed))).to(device)
-        self.seed = seed
-        self.epoch = None
-        self.draws, self.augmented = {}, {}
+        self.stack = self._stack()
+        if self.resident:
+            self._decoded = {}
+            self.labels = torch.tensor(dataset["label"][:], device=device)
+        self._epoch, self._draws = None, {}
+        self._noise = None  # made on the device by the first batch, never in a worker
+        self._ahead: tuple[int, np.ndarray, dict[str, Tensor]] | None = None  # epoch, rows by position, views
 
-    def __len__(self) -> int:
-        return len(self.images)
+    @property
+    def resident(self) -> bool:
+        """Whether the images are kept on the device."""
+        return self.stack is not None
 
-    def __getitems__(self, keys: Sequence[ImageKey]) -> dict[str, Tensor]:
-        self._augment(keys[0].epoch)
-        rows = to_device(torch.tensor([key.row for key in keys]), self.images.device)
-        batch = {"labels": self.labels[rows]}
-        for view, images in self.augmented.items():
-            batch[view] = (images[rows] - self.mean) / self.std
-            if "erase_box" in self.draws[view]:
-                erase(batch[view], rows_of(self.draws[view], [key.row for key in keys]), self.noise)
+    def __getitems__(self, keys: Sequence[ImageKey]) -> dict[str, Any]:
+        table = np.array(keys, dtype=np.int64)
+        if self.resident:
+            return {KEYS: table}
+        pictures, labels = zip(*self.read([key.row for key in keys]), strict=True)
+        batch = {KEYS: table, "labels": torch.tensor(labels)}
+        for view, draws in self._drawn(table).items():
+            rows = ({name: column[i] for name, column in draws.items()} for i in range(len(keys)))
+            framed = [
+                frame_picture(self.transforms[view], picture, row, self.image_size)
+                for picture, row in zip(pictures, rows, strict=True)
+            ]
+            batch[view] = _as_stack(framed)
         return batch
 
-    def _augment(self, epoch: int) -> None:
-        if epoch == self.epoch:
-            return
-        for index, (view, name) in enumerate(self.views.items()):
-            size, generator = self.images.shape[-1], torch.Generator().manual_seed(hashed(self.seed, epoch, index))
-            self.draws[view] = draws = draw(name, len(self), size, generator)
-            self.augmented[view] = augment(name, frame(name, self.images, draws, size), draws)
-        self.epoch = epoch
+    def augment_epoch(self, epoch: int, rows: np.ndarray) -> None:
+        """Augment all images of an epoch at once, if they are resident and small: less work on the host for each.
+
+        Args:
+            epoch: 0-based.
+            rows: of the image at each position.
+        """
+        size = 3 * self.image_size**2 * len(rows) * len(self.transforms)
+        self._ahead = None
+        if self.resident and size <= AHEAD * 1e9:
+            positions = np.arange(len(rows))
+            keys = np.stack([rows, np.full_like(rows, epoch), positions], axis=1)
+            framed = self._framed({KEYS: keys})
+            drawn = self._drawn(keys)
+            self._ahead = epoch, rows, {v: augment(self.transforms[v], framed[v], drawn[v]) for v in framed}
+
+    def finish(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """The augmented, normalised views of a batch of the loader, and its labels."""
+        keys = batch[KEYS]
+        rows, positions = keys[:, 0], keys[:, 2]
+        drawn, result = self._drawn(keys), {}
+        if self._is_ahead(keys):
+            places = to_device(torch.from_numpy(positions), self.device)
+            views = {view: images[places] for view, images in self._ahead[2].items()}
+        else:
+            framed = self._framed(batch)
+            views = {view: augment(self.transforms[view], framed[view], drawn[view]) for view in framed}
+        for view, images in views.items():
+            result[view] = (images - self.mean) / self.std
+            if "erase_box" in drawn[view]:
+                erase(result[view], drawn[view], self._normal_numbers())
+        labels = self.labels[to_device(torch.from_numpy(rows), self.device)] if self.resident else batch["labels"]
+        return {**result, "labels": labels.to(self.device)}
+
+    def _is_ahead(self, keys: np.ndarray) -> bool:
+        if self._ahead is None or self._ahead[0] != keys[0, 1] or keys[:, 2].max() >= len(self._ahead[1]):
+            return False
+        return bool((self._ahead[1][keys[:, 2]] == keys[:, 0]).all())
+
+    def _framed(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """The squares of a batch, of each view."""
+        if not self.resident:
+            return {view: batch[view].to(self.device) for view in self.transforms}
+        images = self.stack[to_device(torch.from_numpy(batch[KEYS][:, 0]), self.device)]
+        drawn = self._drawn(batch[KEYS])
+        return {view: frame(name, images, drawn[view], self.image_size) for view, name in self.transforms.items()}
+
+    def _drawn(self, keys: np.ndarray) -> dict[str, Draws]:
+        """What was drawn for a batch, of each view; beyond the images of an epoch the draws begin again."""
+        epoch = int(keys[0, 1])
+        if epoch != self._epoch:
+            self._epoch = epoch
+            for index, (view, name) in enumerate(self.transforms.items()):
+                generator = torch.Generator().manual_seed(hashed(self.seed, epoch, index))
+                self._draws[view] = draw(name, len(self), self.image_size, generator)
+        positions = torch.from_numpy(keys[:, 2] % len(self))
+        return {view: rows_of(draws, positions) for view, draws in self._draws.items()}
+
+    def _normal_numbers(self) -> Tensor:
+        if self._noise is None:
+            self._noise = torch.randn(NOISE, generator=torch.Generator().manual_seed(hashed(self.seed)))
+            self._noise = self._noise.to(self.device)
+        return self._noise
+
+    def _stack(self) -> Tensor | None:
+        """All images, (N, 3, H, W) bytes on the device; None where they differ in size or are too many."""
+        whole = not any(name in CROPPED for name in self.transforms.values())
+        size = (self.image_size, self.image_size) if whole else self.read([0])[0][0].size
+        if 3 * size[0] * size[1] * len(self) > RESIDENT * 1e9:
+            return None
+        stack = torch.empty(len(self), 3, size[1], size[0], dtype=torch.uint8)
+        for row in range(len(self)):
+            ((picture, _),) = self.read([row])
+            if whole:
+                picture = frame_picture(self.transforms[next(iter(self.transforms))], picture, {}, self.image_size)
+            if picture.size != size:
+                return None
+            stack[row] = _as_stack([picture])[0]
+        return stack.to(self.device)
 
 
 class DeviceEvaluationImages(TorchDataset):
@@ -91,15 +161,12 @@ class DeviceEvaluationImages(TorchDataset):
 
     Args:
         images: what is kept: N images of S x S pixels, 12 * N * S * S bytes.
-        image_size: S.
         device: where they are kept.
-
-    Raises:
-        RunError: they take more than `LARGEST` GB.
     """
 
-    def __init__(self, images: EvaluationImages, image_size: int, device: torch.device):
-        _check_size("test", len(images), image_size, bytes_per_pixel=12)
+    resident = True
+
+    def __init__(self, images: EvaluationImages, device: torch.device):
         rows = (images[row] for row in range(len(images)))
         pixels, labels = zip(*((row["pixel_values"], row["labels"]) for row in rows), strict=True)
         self.pixels, self.labels = torch.stack(pixels).to(device), torch.tensor(labels, device=device)
@@ -112,15 +179,6 @@ class DeviceEvaluationImages(TorchDataset):
         return {"pixel_values": self.pixels[rows], "labels": self.labels[rows]}
 
 
-def _check_size(kind: str, images: int, image_size: int, bytes_per_pixel: int) -> None:
-    gigabytes = bytes_per_pixel * image_size**2 * images / 1e9
-    if gigabytes > LARGEST:
-        raise RunError(
-            f"images_on_device would put {images} {kind} images of {image_size} px on the device, {gigabytes:.1f} GB "
-            f"(and for each view of training images as much again); above {LARGEST} GB leave it out"
-        )
-
-
-def collate(examples: dict[str, Tensor] | list[dict[str, Any]]) -> dict[str, Tensor]:
-    """A batch of images of the device is one already; the rows of other data sets are stacked."""
-    return examples if isinstance(examples, dict) else default_data_collator(examples)
+def _as_stack(pictures: Sequence) -> Tensor:
+    """RGB pictures of one size as (n, 3, H, W) bytes."""
+    return torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures])).permute(0, 3, 1, 2).contiguous()

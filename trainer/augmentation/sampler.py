@@ -123,9 +123,13 @@ class TrainingSampler(Sampler):
     def __len__(self) -> int:
         return self.num_rows // self.multiple_of * self.multiple_of
 
+    def rows(self, epoch: int) -> np.ndarray:
+        """The row of the image at each position of an epoch."""
+        rows = np.random.default_rng((self.seed, epoch)).permutation(self.num_rows)
+        return rows.repeat(self.repeats)[: len(self)]
+
     def __iter__(self) -> Iterator[ImageKey]:
-        rows = np.random.default_rng((self.seed, self.epoch)).permutation(self.num_rows)
-        rows = rows.repeat(self.repeats)[: len(self)].tolist()
+        rows = self.rows(self.epoch).tolist()
         positions = self._dealt()
         if self.partners:
             batches = np.split(positions, range(self.batch_size, len(self), self.batch_size))

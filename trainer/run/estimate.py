@@ -12,8 +12,7 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch.utils.data import DataLoader
 from transformers import Trainer
 
-from trainer.augmentation import ImageKey, TrainingSampler
-from trainer.augmentation.device_images import collate
+from trainer.augmentation import ImageKey, TrainingSampler, collate
 from trainer.base_arguments import RunArguments
 from trainer.errors import RunError
 from trainer.resuming import share_done
@@ -73,7 +72,7 @@ def estimate_teacher(args: TeacherArguments, data: RunData) -> float:
     """Seconds of a teacher's training by any loss, measured by cross-entropy; errors as for the student's."""
     images = training_images(args, few_rows(data.train, args))
     classifier = build_classifier(args, len(data.counts))
-    trainer = TeacherTrainer(classifier, args, data.counts, train_dataset=images, data_collator=collate)
+    trainer = TeacherTrainer(classifier, args, data.counts, train_dataset=images)
 
     def loss(batch: dict) -> torch.Tensor:
         return trainer.compute_loss(trainer.model.train(), trainer._prepare_inputs(batch))
@@ -154,6 +153,7 @@ def told(seconds: dict[str, float], recipe: StudentRecipe | None = None) -> str:
 def _seconds_per_image(trainer: Trainer, images, loss: Callable[[dict], torch.Tensor]) -> tuple[float, float]:
     """Of loading and augmenting in one process, and of forward, backward and optimiser."""
     args = trainer.args
+    trainer.compiles = False  # which takes longer than these few steps
     trainer.model.to(args.device)  # which Trainer leaves to its evaluation in some settings
     optimizer = trainer.create_optimizer()
     keys = [ImageKey(row, 0, row) for row in range(min(args.train_batch_size, len(images)))]

@@ -67,9 +67,9 @@ class StudentRecipe:
         if self.teacher_recipe is None:
             return None
         own, student = self.teacher_recipe.training, self.training
-        workers = 0 if own.images_on_device else student.dataloader_num_workers
-        taken_over = {name: getattr(student, name) for name in ("seed", "use_cpu", "disable_tqdm", "output_dir")}
-        return replace(self.teacher_recipe, training=replace(own, dataloader_num_workers=workers, **taken_over))
+        names = ("seed", "use_cpu", "disable_tqdm", "output_dir", "dataloader_num_workers")
+        taken_over = {name: getattr(student, name) for name in names}
+        return replace(self.teacher_recipe, training=replace(own, **taken_over))
 
     @property
     def asked(self) -> dict:

@@ -14,7 +14,8 @@ from torch import nn
 from torch.utils.data import Dataset as TorchDataset
 
 from modeling_deit_lt import DeiTLTForImageClassification
-from trainer.augmentation import EvaluationImages, TrainingImages, image_processor, train_transform
+from trainer.augmentation import TrainingImages, evaluation_images, image_processor
+from trainer.augmentation import training_images as augmented
 from trainer.callbacks import copied
 from trainer.checkpoints import load_student
 from trainer.errors import RunError
@@ -114,14 +115,19 @@ class Run:
 
 def training_images(recipe: StudentRecipe, rows: Dataset) -> TrainingImages:
     """The augmented training images of a student, of all rows or some."""
-    transform = train_transform(recipe.training.train_transform, recipe.model.image_size)
-    return TrainingImages(rows, transform, recipe.training.seed)
+    args = recipe.training
+    return augmented(args.image_pipeline, rows, args.transforms, recipe.model.image_size, args.device, args.seed)
+
+
+def test_images(recipe: StudentRecipe, rows: Dataset) -> TorchDataset:
+    """Images of a split as a student is tested on them."""
+    args, size = recipe.training, recipe.model.image_size
+    return evaluation_images(args.image_pipeline, rows, image_processor(size, args.crop_ratio), size, args.device)
 
 
 def build_trainer(recipe: StudentRecipe, data: RunData, teacher: RunTeacher | None) -> DeiTLTTrainer:
     """The trainer of a run, ready to train."""
     args = recipe.training
-    processor = image_processor(recipe.model.image_size, args.crop_ratio)
     split = SELECTION_SPLIT[args.model_selection]
     return DeiTLTTrainer(
         build_student(recipe.model, data.names, data.counts, args.seed),
@@ -129,8 +135,8 @@ def build_trainer(recipe: StudentRecipe, data: RunData, teacher: RunTeacher | No
         teacher and teacher.teacher,
         data.settings.boundaries,
         train_dataset=training_images(recipe, data.train),
-        eval_dataset=EvaluationImages(data.splits[split], processor) if split else None,
-        processing_class=processor,
+        eval_dataset=test_images(recipe, data.splits[split]) if split else None,
+        processing_class=image_processor(recipe.model.image_size, args.crop_ratio),
     )
 
 
@@ -154,7 +160,7 @@ def train_student(
     progress.attach(trainer, STUDENT)
     seconds = trainer.train(resume_from_checkpoint=checkpoint).metrics["train_runtime"]
     progress.begin(TESTS)
-    reports, prediction = save_and_test(trainer, EvaluationImages(data.splits["test"], trainer.processing_class))
+    reports, prediction = save_and_test(trainer, test_images(recipe, data.splits["test"]))
     return Run(
         recipe=recipe,
         data=data,

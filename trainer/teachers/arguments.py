@@ -38,9 +38,6 @@ class TeacherArguments(RunArguments):
     lr_scheduler_type: str = setting("cosine", "Schedule where there are no milestones.")
     train_transform: str = setting("crop_flip", "Training transform.", choices=list(TRAIN_TRANSFORMS))
     second_transform: str = setting("simclr", "Transform of PaCo's second view.", choices=list(TRAIN_TRANSFORMS))
-    images_on_device: bool = setting(
-        False, "Keep training and test images on the device and augment there; for small images."
-    )
     crop_ratio: float = setting(1.0, "Share of the short side that evaluation keeps.")
     paco_alpha: float = setting(0.01, "Weight of PaCo's positives of the same class; its class centre has paco_beta.")
     paco_beta: float = setting(1.0, "Weight of PaCo's positive that is the class centre.")
@@ -68,8 +65,6 @@ class TeacherArguments(RunArguments):
                 )
         if self.loss == "paco" and self.drw_start_epoch is not None:
             raise ValueError("paco balances classes by its prior, not by DRW; leave drw_start_epoch out")
-        if self.images_on_device and self.dataloader_num_workers:
-            raise ValueError("images_on_device leaves workers nothing to do; set dataloader_num_workers to 0")
         if self.lr_milestones and self.lr_scheduler_kwargs:
             raise ValueError("lr_milestones have lr_decay, no lr_scheduler_kwargs; leave one of them out")
         unused = sorted({"optim_args", "adam_beta1", "adam_beta2", "adam_epsilon"} & changed_of(self))
@@ -80,18 +75,11 @@ class TeacherArguments(RunArguments):
         super().__post_init__()
         if self.optim not in (TrainingArguments.optim, "sgd"):
             raise ValueError(f"optim {self.optim.value} is not used for a teacher, which SGD trains; leave it out")
-        if self.images_on_device:  # which a loader cannot pin
-            self.dataloader_pin_memory = self.accelerator_config.non_blocking = False
 
     @property
     def automatic_precision(self) -> str:
         """float32, as the published teachers: bf16 disturbs SAM most, and a launcher's is meant for the student."""
         return "no"
-
-    @property
-    def default_workers(self) -> int:
-        """None where the images are on the device."""
-        return 0 if self.images_on_device else super().default_workers
 
     @property
     def transforms(self) -> list[str]:

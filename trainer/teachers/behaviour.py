@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader
 from transformers import BaseImageProcessor
 
-from trainer.augmentation import BatchMixing, EvaluationImages, ImageKey, TrainingImages, TrainingSampler
+from trainer.augmentation import BatchMixing, EvaluationImages, ImageKey, TrainingImages, TrainingSampler, collate
 from trainer.augmentation.mixing import mirrored
 from trainer.data import class_counts
 from trainer.errors import TeacherError
@@ -89,7 +89,8 @@ def behaviour_on_training_images(
     plain, augmented, mixed = [], [], []
     for batch in DataLoader(plain_images, sampler.batch_size, sampler=rows.tolist(), num_workers=num_workers):
         plain.append(_answers(teacher, batch["pixel_values"].to(device), batch["labels"].to(device)))
-    for step, batch in enumerate(DataLoader(images, batch_sampler=keys, num_workers=num_workers)):
+    loader = DataLoader(images, batch_sampler=keys, num_workers=num_workers, collate_fn=collate)
+    for step, batch in enumerate(map(images.finish, loader)):
         pixels, labels = batch["pixel_values"].to(device), batch["labels"].to(device)
         augmented.append(_answers(teacher, pixels, labels))
         mixed.append(_mixed_answers(teacher, mixing, pixels, labels, step))

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from trainer.augmentation import ImageKey, TrainingImages
+from trainer.augmentation import ImageKey, TrainingImages, collate
 from trainer.errors import TeacherError
 from trainer.teachers.loading import Teacher
 
@@ -49,9 +49,10 @@ def check_teacher(
     keys = [ImageKey(int(row), 0, position) for position, row in enumerate(rows)]
     teacher = teacher.to(device)
     correct = []
-    for batch in DataLoader(images, batch_size=batch_size, sampler=keys):
+    for loaded in DataLoader(images, batch_size=batch_size, sampler=keys, collate_fn=collate):
+        batch = images.finish(loaded)
         logits = teacher(batch["pixel_values"].to(device))
-        correct.append((logits.argmax(-1).cpu() == batch["labels"]).float())
+        correct.append((logits.argmax(-1).cpu() == batch["labels"].cpu()).float())
     accuracy = 100 * torch.cat(correct).mean().item()
     chance = 100 / logits.shape[-1]
     needed = chance + 0.1 * (100 - chance)

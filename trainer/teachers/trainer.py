@@ -27,7 +27,7 @@ class TeacherTrainer(BaseTrainer):
         args: `TeacherArguments`.
         counts: (C,) training images per class.
         boundaries: of head/mid/tail in the evaluation, as `head_mid_tail` takes them. Default: thirds.
-        train_dataset: `TrainingImages` or `DeviceImages`.
+        train_dataset: `TrainingImages`.
         eval_dataset: `EvaluationImages` or `DeviceEvaluationImages`.
 
     Raises:

@@ -16,8 +16,8 @@ from timm.models import save_for_hf
 from torch import nn
 from torch.utils.data import Dataset as TorchDataset
 
-from trainer.augmentation import EvaluationImages, TrainingImages, image_processor, train_transform
-from trainer.augmentation.device_images import DeviceEvaluationImages, DeviceImages, collate
+from trainer.augmentation import TrainingImages, evaluation_images, image_processor
+from trainer.augmentation import training_images as augmented
 from trainer.data import class_counts
 from trainer.errors import TeacherError
 from trainer.evaluation import METRICS, per_class_accuracy, plot_class_accuracy
@@ -27,7 +27,7 @@ from trainer.teachers.paco import PaCo, PaCoTrainer
 from trainer.teachers.trainer import TeacherTrainer
 
 # Raise it when the same settings come to give another teacher: one of another version is trained anew, not reused.
-TRAINING_VERSION = 2
+TRAINING_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,6 @@ def train_teacher(
     images = {
         "train_dataset": training_images(args, splits["train"]),
         "eval_dataset": test_images(args, splits["test"]),
-        "data_collator": collate,
     }
     trainer = teacher_trainer(classifier, args, counts, boundaries, **images)
     on_start(trainer)
@@ -136,18 +135,15 @@ def build_classifier(args: TeacherArguments, num_classes: int) -> nn.Module:
     return model
 
 
-def training_images(args: TeacherArguments, dataset: Dataset) -> TorchDataset:
-    """The augmented training images, on the device or from the loader; two views of each for PaCo."""
-    if args.images_on_device:
-        return DeviceImages(dataset, args.transforms, args.image_size, args.device, args.seed)
-    first, second = [*(train_transform(name, args.image_size) for name in args.transforms), None][:2]
-    return TrainingImages(dataset, first, args.seed, second)
+def training_images(args: TeacherArguments, dataset: Dataset) -> TrainingImages:
+    """The augmented training images; two views of each for PaCo."""
+    return augmented(args.image_pipeline, dataset, args.transforms, args.image_size, args.device, args.seed)
 
 
 def test_images(args: TeacherArguments, dataset: Dataset) -> TorchDataset:
-    """The test images, on the device where the training images are."""
-    images = EvaluationImages(dataset, image_processor(args.image_size, args.crop_ratio))
-    return DeviceEvaluationImages(images, args.image_size, args.device) if args.images_on_device else images
+    """The test images."""
+    size = args.image_size
+    return evaluation_images(args.image_pipeline, dataset, image_processor(size, args.crop_ratio), size, args.device)
 
 
 def best_epoch(log_history: list[dict]) -> dict | None:
