@@ -193,8 +193,7 @@ class RunArguments(TrainingArguments):
     def automatic_precision(self) -> str:
         """What `auto` means here, in Accelerate's word: the launcher's where it has one, else what the device has."""
         launchers = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
-        fast = self.device.type != "cpu" and bf16_is_fast(self.device)
-        return launchers if launchers != "no" else "bf16" if fast else "no"
+        return launchers if launchers != "no" else "bf16" if bf16_is_fast(self.device) else "no"
 
     @property
     def default_workers(self) -> int:

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
-from trainer.machine import bf16_is_fast
+from trainer.machine import cpu_has_bf16
 
 LONG = 5000  # batches of a training from which on it saves more than the minute or two that it takes
 
@@ -24,7 +24,7 @@ def compilation_pays(device: torch.device, precision: str, batches: int) -> bool
     """
     if batches < LONG or not can_compile(device):
         return False
-    return device.type == "cuda" or (precision == "bf16" and bf16_is_fast(device))
+    return device.type == "cuda" or (precision == "bf16" and cpu_has_bf16())
 
 
 def can_compile(device: torch.device) -> bool:

@@ -46,10 +46,13 @@ def memory_of(device: torch.device) -> int:
 
 
 def bf16_is_fast(device: torch.device) -> bool:
-    """Whether a device multiplies bfloat16 in hardware: NVIDIA's GPUs from Ampere on, x86 CPUs with AVX-512 BF16."""
-    if device.type == "cpu":
-        return torch.cpu._is_avx512_bf16_supported()
+    """Whether a device multiplies bfloat16 in hardware of its own (NVIDIA's from Ampere on)."""
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def cpu_has_bf16() -> bool:
+    """Whether the processor multiplies bfloat16 in hardware (x86 with AVX-512 BF16)."""
+    return torch.cpu._is_avx512_bf16_supported()
 
 
 def device_in_words(device: torch.device, ranks: int, precision: str) -> str:

@@ -12,6 +12,7 @@ from trainer.evaluation import expert_report
 from trainer.teachers import PaCo, PaCoTrainer, TeacherTrainer, load_teacher, train_teacher
 from trainer.teachers.arguments import TeacherArguments
 from trainer.teachers.training import build_classifier, training_images
+from trainer.teachers.training import test_images as images_of
 
 LOSSES = {
     "cross-entropy": {"loss": "cross_entropy"},
@@ -131,12 +132,14 @@ def test_an_image_alone_in_its_batch_is_refused_before_training(tmp_path):
         train_teacher(arguments(tmp_path, loss="paco"), DatasetDict(train=data, test=data))
 
 
-def test_a_loader_does_not_pin_what_lies_on_the_device(tmp_path):
-    args = arguments(tmp_path)
-    assert not args.dataloader_pin_memory
-    assert not args.accelerator_config.non_blocking
-    with pytest.raises(ValueError, match="set dataloader_num_workers to 0"):
-        arguments(tmp_path, dataloader_num_workers=2)
+def test_a_loader_has_no_workers_and_pins_nothing_where_images_are_kept(tmp_path, digits):
+    args, rows = arguments(tmp_path, dataloader_num_workers=2), digits["train"].select(range(20))
+    args.dataloader_pin_memory = True  # as beside a GPU
+    data = {"train_dataset": training_images(args, rows), "eval_dataset": images_of(args, rows)}
+    trainer = TeacherTrainer(build_classifier(args, 10), args, [2] * 10, **data)
+    for loader in (trainer.get_train_dataloader(), trainer.get_eval_dataloader()):
+        assert (loader.base_dataloader.num_workers, loader.base_dataloader.pin_memory) == (0, False)
+        assert len(list(loader)) == 3
 
 
 @pytest.mark.parametrize(

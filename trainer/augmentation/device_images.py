@@ -97,8 +97,8 @@ class DeviceImages(TrainingImages):
         rows, positions = keys[:, 0], keys[:, 2]
         drawn, result = self._drawn(keys), {}
         if self._is_ahead(keys):
-            places = to_device(torch.from_numpy(positions), self.device)
-            views = {view: images[places] for view, images in self._ahead[2].items()}
+            places = to_device(torch.from_numpy(positions.copy()), self.device)
+            views = {view: images.index_select(0, places) for view, images in self._ahead[2].items()}
         else:
             framed = self._framed(batch)
             views = {view: augment(self.transforms[view], framed[view], drawn[view]) for view in framed}
@@ -106,7 +106,9 @@ class DeviceImages(TrainingImages):
             result[view] = (images - self.mean) / self.std
             if "erase_box" in drawn[view]:
                 erase(result[view], drawn[view], self._normal_numbers())
-        labels = self.labels[to_device(torch.from_numpy(rows), self.device)] if self.resident else batch["labels"]
+        labels = (
+            self.labels[to_device(torch.from_numpy(rows.copy()), self.device)] if self.resident else batch["labels"]
+        )
         return {**result, "labels": labels.to(self.device)}
 
     def _is_ahead(self, keys: np.ndarray) -> bool:
@@ -118,7 +120,7 @@ class DeviceImages(TrainingImages):
         """The squares of a batch, of each view."""
         if not self.resident:
             return {view: batch[view].to(self.device) for view in self.transforms}
-        images = self.stack[to_device(torch.from_numpy(batch[KEYS][:, 0]), self.device)]
+        images = self.stack.index_select(0, to_device(torch.from_numpy(batch[KEYS][:, 0].copy()), self.device))
         drawn = self._drawn(batch[KEYS])
         return {view: frame(name, images, drawn[view], self.image_size) for view, name in self.transforms.items()}
 
