@@ -31,7 +31,7 @@ def posterize_tables(bits: Tensor) -> Tensor:
 
 def solarize_tables(thresholds: Tensor) -> Tensor:
     """Values from the thresholds, 0 to 256, on inverted."""
-    return torch.where(VALUES < thresholds.view(-1, 1), VALUES, 255 - VALUES).to(torch.uint8)
+    return torch.where(thresholds.view(-1, 1) > VALUES, VALUES, 255 - VALUES).to(torch.uint8)
 
 
 def solarize_add_tables(additions: Tensor) -> Tensor:
@@ -57,7 +57,9 @@ def autocontrast_tables(images: Tensor) -> Tensor:
     lowest, highest = _extremes(images)
     widths = (highest - lowest).clamp(min=1).double()
     scales = torch.full_like(widths, 255) / widths  # 255 / widths would take a reciprocal, which rounds twice
-    stretched = (_values(images.device) * scales + -lowest * scales).clamp(0, 255).long()  # in Pillow's order: it cuts off
+    stretched = (
+        (_values(images.device) * scales + -lowest * scales).clamp(0, 255).long()
+    )  # in Pillow's order: it cuts off
     return torch.where(lowest < highest, stretched, _values(images.device)).to(torch.uint8)
 
 
@@ -115,4 +117,4 @@ def grey(images: Tensor) -> Tensor:
 
 def _blend(other: Tensor, images: Tensor, factors: Tensor) -> Tensor:
     """Pillow's `Image.blend` of float32 whole numbers: it cuts the fraction off."""
-    return ((images - other) * factors).add_(other).clamp_(0, 255).to(torch.uint8)
+    return ((images - other) * factors).add_(other).clamp_(0, 255).short().to(torch.uint8)
