@@ -117,4 +117,4 @@ def grey(images: Tensor) -> Tensor:
 
 def _blend(other: Tensor, images: Tensor, factors: Tensor) -> Tensor:
     """Pillow's `Image.blend` of float32 whole numbers: it cuts the fraction off."""
-    return ((images - other) * factors).add_(other).clamp_(0, 255).to(torch.uint8)
+    return ((images - other) * factors).add_(other).clamp_(0, 255).short().to(torch.uint8)

@@ -7,13 +7,13 @@ the fraction is cut off. A place outside the image gives the fill colour.
 
 from __future__ import annotations
 
-from itertools import product
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from trainer.augmentation.stacks import to_device
+
+ROUNDING = 2**-12  # of a grey level: what float32 sums of whole numbers may miss, before the fraction is cut off
 
 
 def move_rows(images: Tensor, shifts: Tensor, bicubic: Tensor, fill: tuple[int, int, int]) -> Tensor:
@@ -35,13 +35,12 @@ def move_rows(images: Tensor, shifts: Tensor, bicubic: Tensor, fill: tuple[int, 
     whole = shifts.floor()
     parts = shifts - whole
     weights = torch.stack(_weights(parts, bicubic.view(-1, 1))).float().view(4, count, 1, size, 1)
-    before, _, second, third = to_device(weights, images.device)
-    # The pixels from -1 to S - 1 have places to their right that lie in the image.
+    weights = to_device(weights, images.device)
     padded = F.pad(images.float(), (2, 2, 0, 0), mode="replicate")
-    neighbours = [padded[..., start : start + size + 1] for start in range(4)]
-    here = neighbours[1]
-    moved = (neighbours[0] - here).mul_(before).add_(here)  # sums of differences: even areas stay exactly even
-    moved.addcmul_(neighbours[2] - here, second).addcmul_(neighbours[3] - here, third).clamp_(0, 255)
+    moved = padded.new_full((count, channels, size, size + 1), ROUNDING)
+    for start in range(4):  # the pixels from -1 to S - 1 have places to their right that lie in the image
+        moved.addcmul_(padded[..., start : start + size + 1], weights[start])
+    moved = moved.clamp_(0, 255).short()
     # Of the first only places in its right half are inside, of the last only those in its left half.
     width = 3 * size + 1
     canvas = images.new_empty(count, channels, size, width)
@@ -85,25 +84,23 @@ def rotate(images: Tensor, degrees: Tensor, bicubic: Tensor, fill: tuple[int, in
     y = tables[2].unsqueeze(1) + tables[3].unsqueeze(2)
     outside = (torch.minimum(x, y) < 0) | (torch.maximum(x, y) >= size)
     columns, rows = (x - 0.5).floor(), (y - 0.5).floor()
-    kinds = to_device(bicubic.view(-1, 1, 1), images.device)
-    x_weights = _weights((x - 0.5 - columns).float(), kinds)
-    y_weights = _weights((y - 0.5 - rows).float(), kinds)
+    kinds = to_device(bicubic.view(-1, 1, 1, 1), images.device)
+    x_weights = _weights((x - columns).sub_(0.5).float().unsqueeze(1), kinds)
+    y_weights = _weights((y - rows).sub_(0.5).float().unsqueeze(1), kinds)
 
     edges = torch.arange(-2, size + 2, device=images.device).clamp(0, size - 1)
     padded = images.index_select(2, edges).index_select(3, edges).flatten(2)
-    centres = (rows.clamp(-1, size - 1) + 2) * (size + 4) + columns.clamp(-1, size - 1) + 2
-    centres = centres.long().view(count, 1, -1)
-
-    def pixels(down: int, right: int) -> Tensor:
-        found = padded.gather(2, (centres + (down * (size + 4) + right)).expand(-1, channels, -1))
-        return found.view_as(images).float()
-
-    here = pixels(0, 0)
-    moved = here.clone()
-    for down, right in product((-1, 0, 1, 2), repeat=2):
-        if (down, right) != (0, 0):
-            moved.addcmul_(pixels(down, right) - here, (y_weights[down + 1] * x_weights[right + 1]).unsqueeze(1))
-    moved = moved.clamp_(0, 255).to(torch.uint8)
+    first = (rows.clamp(-1, size - 1) + 1) * (size + 4) + columns.clamp(-1, size - 1) + 1
+    first = first.long().view(count, 1, -1).expand(-1, channels, -1)  # of the 16 pixels around
+    moved = torch.full_like(images, ROUNDING, dtype=torch.float32)
+    row = torch.empty_like(moved)
+    for down in range(4):
+        row.zero_()
+        for right in range(4):
+            pixels = padded[:, :, down * (size + 4) + right :].gather(2, first)
+            row.addcmul_(pixels.view_as(images).float(), x_weights[right])
+        moved.addcmul_(row, y_weights[down])
+    moved = moved.clamp_(0, 255).short().to(torch.uint8)
     for channel, colour in enumerate(fill):
         moved[:, channel].masked_fill_(outside, colour)
     return moved
