@@ -1,14 +1,12 @@
 """Images that live on the device: what a batch holds, and that nothing but (seed, epoch, row) decides it."""
 
 import numpy as np
-import pytest
 import torch
 from helpers import picture_dataset
 from torch.utils.data import DataLoader
 
 from trainer.augmentation import EvaluationImages, ImageKey, TrainingSampler, image_processor
 from trainer.augmentation.device_images import DeviceImages, collate
-from trainer.teachers.arguments import TeacherArguments
 
 CPU = torch.device("cpu")
 
@@ -52,7 +50,7 @@ def test_labels_stay_with_their_pictures():
 
 
 def test_pixels_are_normalised_as_in_evaluation(monkeypatch):
-    monkeypatch.setattr("trainer.augmentation.device_images.augment_batch", lambda name, pixels, generator: pixels)
+    monkeypatch.setattr("trainer.augmentation.device_images.augment", lambda name, pixels, draws: pixels)
     expected = EvaluationImages(picture_dataset((20, 12, 5)), image_processor(8, 1.0))
     batch = images().__getitems__(keys([5, 21]))
     for row, pixels in zip((5, 21), batch["pixel_values"], strict=True):
@@ -71,9 +69,3 @@ def test_a_loader_hands_whole_batches_on():
     batches = list(loader)
     assert [len(batch["labels"]) for batch in batches] == [16, 16, 5]
     assert torch.cat([batch["labels"] for batch in batches]).bincount().tolist() == [20, 12, 5]
-
-
-@pytest.mark.parametrize("settings", [{"train_transform": "paper"}, {"loss": "paco", "second_transform": "paper"}])
-def test_a_transform_that_the_device_cannot_do_is_refused(tmp_path, settings):
-    with pytest.raises(ValueError, match=r"images_on_device knows the transforms .*, not paper"):
-        TeacherArguments(output_dir=str(tmp_path), images_on_device=True, use_cpu=True, **settings)
