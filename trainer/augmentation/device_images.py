@@ -58,7 +58,8 @@ class DeviceImages(TorchDataset):
         self.mean = 255 * torch.tensor(IMAGENET_DEFAULT_MEAN, device=device).view(3, 1, 1)
         self.std = 255 * torch.tensor(IMAGENET_DEFAULT_STD, device=device).view(3, 1, 1)
         if "paper" in transforms:
-            self.noise = torch.randn(NOISE, generator=torch.Generator().manual_seed(hashed(seed))).to(device)
+            generator = torch.Generator().manual_seed(hashed(seed, 0, 0, 1))  # that of no epoch and view
+            self.noise = torch.randn(NOISE, generator=generator).to(device)
         self.seed = seed
         self.epoch = None
         self.draws, self.augmented = {}, {}
