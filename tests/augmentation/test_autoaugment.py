@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageEnhance, ImageOps
-from torch import Tensor
+from stack_images import generator, noise
 from torchvision import transforms
 from torchvision.transforms.functional import pil_to_tensor, to_pil_image
 
@@ -24,14 +24,6 @@ STRENGTHS = {
     "Solarize": np.linspace(256, 0, 10),
     **dict.fromkeys(("Brightness", "Color", "Contrast", "Sharpness"), np.linspace(0, 0.9, 10)),
 }
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def noise(count: int, size: int = 32) -> Tensor:
-    return torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=generator())
 
 
 def definition(image: Image.Image, name: str, level: int, sign: int) -> Image.Image:
@@ -130,7 +122,8 @@ def test_policies_and_probabilities_of_stacks(monkeypatch):
         return images
 
     monkeypatch.setattr(autoaugment, "apply_to_stack", record)
-    autoaugment.augment_stack(torch.zeros(count, 3, 1, 1, dtype=torch.uint8), generator())
+    images = torch.zeros(count, 3, 1, 1, dtype=torch.uint8)
+    autoaugment.apply_autoaugment(images, autoaugment.draw_autoaugment(count, generator()))
     check_shares(seen, count)
 
 
@@ -154,7 +147,7 @@ def test_both_operations_in_their_order(monkeypatch):
     images = noise(5)
     expected = transforms.functional.solarize(transforms.functional.invert(images), 256 - 256 * 5 / 9)
     single = pil_to_tensor(AutoAugment()(to_pil_image(images[0])))
-    autoaugment.augment_stack(images, generator())
+    autoaugment.apply_autoaugment(images, autoaugment.draw_autoaugment(len(images), generator()))
     assert torch.equal(images, expected)
     assert torch.equal(single, expected[0])
 
@@ -165,7 +158,7 @@ def test_chances_and_signs_of_both_operations_are_independent(monkeypatch):
     digit = {("ShearY", 1): 10, ("ShearY", -1): 20, ("Color", 1): 1, ("Color", -1): 2}
     monkeypatch.setattr(autoaugment, "apply_to_stack", lambda images, name, _, sign: images + digit[name, sign])
     images = torch.zeros(16_000, 3, 1, 1, dtype=torch.uint8)
-    autoaugment.augment_stack(images, generator())
+    autoaugment.apply_autoaugment(images, autoaugment.draw_autoaugment(len(images), generator()))
     counts = Counter(images[:, 0, 0, 0].tolist())
     expected = {0: 4_000, **dict.fromkeys((1, 2, 10, 20), 2_000), **dict.fromkeys((11, 12, 21, 22), 1_000)}
     assert set(counts) == set(expected)

@@ -18,6 +18,7 @@ from trainer.augmentation import (
     EvaluationImages,
     HostImages,
     ImageKey,
+    hashed,
     image_processor,
     seeded,
     train_transform,
@@ -225,3 +226,11 @@ def test_evaluation_is_resize_and_centre_crop(size, ratio):
 def test_the_papers_evaluation_size():
     processor = image_processor(224)
     assert processor.size["shortest_edge"] == 256
+
+
+def test_seeds_of_single_generators():
+    """The order of the numbers and each of them matters, and any generator takes the seed."""
+    seeds = [hashed(*numbers) for numbers in ((1, 2), (2, 1), (1, 2, 1), (0,), (2**31, 5))]
+    assert len(set(seeds)) == 5
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert hashed(1, 2) == seeds[0]

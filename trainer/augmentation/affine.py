@@ -39,14 +39,16 @@ def _inverses(angles: Tensor, shifts: Tensor, scales: Tensor, shears: Tensor) ->
 def affine(images: Tensor, draws: Draws) -> Tensor:
     """Warped copies of (n, 3, S, S) uint8 images, bilinear, black where the source lies outside."""
     size = images.shape[-1]
-    # Of -1 to 1 across the image, which is what grid_sample counts in.
-    by_x, by_y, shift = to_device(draws["affine"] * (2 / size), images.device).view(-1, 1, 1, 2, 3).unbind(4)
-    steps = torch.arange(size, device=images.device).view(-1, 1) + 0.5 - size / 2
+    # In -1 to 1 across the image, which is what grid_sample counts in.
+    matrices = to_device(draws["affine"] * (2 / size), images.device).view(-1, 2, 3, 1, 1).unbind(2)
+    steps = torch.arange(size, device=images.device) + 0.5 - size / 2
     result = torch.empty_like(images)
     for part in pieces(images):
-        grid = (by_x[part] * steps + shift[part]) + by_y[part] * steps.unsqueeze(1)  # (n, S, S, 2)
-        pixels = F.grid_sample(images[part].float(), grid, padding_mode="border", align_corners=False)
-        outside = ((grid < -1) | (grid >= 1)).any(3).unsqueeze(1)
+        by_x, by_y, shift = (column[part] for column in matrices)
+        grid = (by_x * steps + shift) + by_y * steps.view(-1, 1)  # (n, 2, S, S)
+        outside = ((grid < -1) | (grid >= 1)).any(1, keepdim=True)
+        sources = grid.permute(0, 2, 3, 1)
+        pixels = F.grid_sample(images[part].float(), sources, padding_mode="border", align_corners=False)
         # Pillow cuts the fraction off; the thousandth is for whole numbers that float32 sums miss from below.
         result[part] = pixels.add_(1e-3).clamp_(0, 255).masked_fill_(outside, 0).to(torch.uint8)
     return result

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from trainer.augmentation.resampling import Resampling, resize_box, resize_boxes
-from trainer.augmentation.stacks import Draws, grouped, pieces, to_device
+from trainer.augmentation.stacks import Draws, pieces, to_device
 
 TRIES = 10
 RATIOS = (3 / 4, 4 / 3)  # of width to height
@@ -82,11 +82,10 @@ def draw_flips(count: int, generator: torch.Generator) -> Draws:
 
 def flip(images: Tensor, draws: Draws) -> Tensor:
     """A copy of (n, 3, S, S) images in which some are mirrored."""
-    result = images.clone()
-    for flipped, rows in grouped(draws["flip"], images):
-        if flipped:
-            result[rows] = images[rows].flip(3)
-    return result
+    size = images.shape[3]
+    steps = torch.arange(size)
+    columns = to_device(torch.where(draws["flip"].view(-1, 1), steps.flip(0), steps), images.device)
+    return images.gather(3, columns.view(-1, 1, 1, size).expand_as(images))
 
 
 def draw_padded_crops(size: int, count: int, generator: torch.Generator) -> Draws:

@@ -137,7 +137,9 @@ class DeviceImages(TrainingImages):
 
     def _normal_numbers(self) -> Tensor:
         if self._noise is None:
-            self._noise = torch.randn(NOISE, generator=torch.Generator().manual_seed(hashed(self.seed)))
+            # The last number is not 0: those of epoch 0 end so, and a hash does not see zeros at the end.
+            generator = torch.Generator().manual_seed(hashed(self.seed, 0, 0, 1))
+            self._noise = torch.randn(NOISE, generator=generator)
             self._noise = self._noise.to(self.device)
         return self._noise
 

@@ -219,6 +219,9 @@ def reseed(*seed: int) -> None:
 
 
 def hashed(*numbers: int) -> int:
-    """A seed for one generator: a hash of non-negative integers, of which (1, 2) and (2, 1) differ."""
+    """A seed for one generator: a hash of non-negative integers.
+
+    (1, 2) and (2, 1) differ; zeros at the end count for nothing, so (1, 2, 0) is (1, 2).
+    """
     words = np.random.SeedSequence(numbers).generate_state(2)
     return int(words[0]) << 31 ^ int(words[1])
