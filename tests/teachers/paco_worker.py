@@ -8,7 +8,7 @@ import torch
 from helpers import picture_dataset
 from torch import nn
 
-from trainer.augmentation.device_images import collate
+from trainer.augmentation import collate
 from trainer.teachers import PaCo, PaCoTrainer
 from trainer.teachers.arguments import TeacherArguments
 from trainer.teachers.training import training_images
