@@ -21,7 +21,7 @@ from trainer.augmentation.device_images import DeviceImages
 from trainer.base_arguments import RunArguments
 from trainer.callbacks import EpochCallback, HistoryCallback
 from trainer.checkpoints import check_weights
-from trainer.errors import CheckpointError, DataError, RunError
+from trainer.errors import CheckpointError, DataError, RunError, SettingError
 from trainer.evaluation import expert_report
 from trainer.ranks import from_first_rank, gather_files
 from trainer.resuming import last_complete_checkpoint, saving, write_checksums
@@ -44,6 +44,7 @@ class BaseTrainer(Trainer):
 
     Raises:
         DataError: `drop_partial_batches` leaves no batch, or the training images have an order of their own.
+        SettingError: `auto_find_batch_size` is set.
     """
 
     # A loss here is the mean of its batch: Trainer must divide it by the accumulation steps itself.
@@ -53,6 +54,11 @@ class BaseTrainer(Trainer):
     not_finite_advice: str
 
     def __init__(self, model: nn.Module, args: RunArguments, counts, boundaries=None, **kwargs):
+        if args.auto_find_batch_size:  # Trainer's own search leaves accumulation, and so the learning rate, as it is
+            raise SettingError(
+                "auto_find_batch_size is for `deit-lt finetune`, which tries batches before it trains; set "
+                "per_device_train_batch_size and gradient_accumulation_steps"
+            )
         kwargs.setdefault("compute_metrics", self.expert_metrics)
         super().__init__(model, args, **kwargs)
         self.model_accepts_loss_kwargs = False

@@ -11,7 +11,6 @@ INSTEAD = {
     "max_steps": "num_train_epochs, which the schedule and DRW follow",
     "warmup_steps": "warmup_epochs",
     "label_smoothing_factor": "label_smoothing, which mixing applies",
-    "auto_find_batch_size": "per_device_train_batch_size and gradient_accumulation_steps",
     "dataloader_drop_last": "drop_partial_batches, since it would leave out test images too",
     "data_seed": "seed, from which the order of the images follows",
     "train_sampling_strategy": "repeats and seed, from which the order of the images follows",

@@ -185,6 +185,10 @@ TOGETHER = {
     "DRW in PaCo": flag("--loss paco --drw_start_epoch 3", r"leave drw_start_epoch out", command=TEACHER),
     "teacher's optimiser": flag("--optim adamw_torch", r"optim adamw_torch is not used", command=TEACHER),
     "teacher's betas": flag("--adam_beta1 0.5", r"adam_beta1 does nothing for a teacher", command=TEACHER),
+    "teacher's search for a batch": flag(
+        "--auto_find_batch_size", r"is for students: a teacher's BatchNorm", command=TEACHER),
+    "search for a batch of the paper's rate": flag(
+        "--auto_find_batch_size --paper_learning_rate_rule", r"leave one of them out"),
     "teacher's size": flag("--image_size 0", r"image_size must lie in", command=TEACHER),
     "no such architecture": flag("--architecture resnet_that_is_not", r"Unknown model", 1, TEACHER),
     "network too deep for the images": flag("--architecture vgg11", r"too small", 1, TEACHER),

@@ -76,6 +76,11 @@ class TeacherArguments(RunArguments):
                 )
             if self.dataloader_num_workers:
                 raise ValueError("images_on_device leaves workers nothing to do; set dataloader_num_workers to 0")
+        if self.auto_find_batch_size:
+            raise ValueError(
+                "auto_find_batch_size is for students: a teacher's BatchNorm depends on the images of a device; set "
+                "per_device_train_batch_size"
+            )
         if self.lr_milestones and self.lr_scheduler_kwargs:
             raise ValueError("lr_milestones have lr_decay, no lr_scheduler_kwargs; leave one of them out")
         unused = sorted({"optim_args", "adam_beta1", "adam_beta2", "adam_epsilon"} & changed_of(self))
