@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +15,7 @@ from transformers import TrainingArguments
 from trainer.augmentation import TRAIN_TRANSFORMS
 from trainer.machine import PRECISIONS, bf16_is_fast, default_workers, device_in_words, most_workers
 from trainer.settings import check_ranges, setting
-from trainer.unused_settings import refuse_unused, refuse_unused_schedule_settings
+from trainer.unused_settings import refuse_unused, refuse_unused_schedule_settings, refuse_wrong_checkpointing
 
 RANGES = {
     "num_train_epochs": "(0, 1e6]",
@@ -107,8 +108,12 @@ class RunArguments(TrainingArguments):
         open_workers = self.dataloader_num_workers is None
         if open_workers:
             self.dataloader_num_workers = 1  # until the device is known
-        super().__post_init__()
+        with warnings.catch_warnings():
+            # Newer versions call it activation_checkpointing; the older name means the same in all of ours.
+            warnings.filterwarnings("ignore", "`gradient_checkpointing", FutureWarning)
+            super().__post_init__()
         refuse_unused_schedule_settings(self)
+        refuse_wrong_checkpointing(self)
         loading = self.accelerator_config
         if loading.split_batches or loading.dispatch_batches or not loading.even_batches:
             # Each rank must have batches of its own, as many as the others: `TrainingSampler.share_of_rank`.

@@ -61,6 +61,7 @@ def estimate_student(
     images = student.training_images(recipe, few_rows(data.train, args))
     model = build_student(recipe.model, data.names, data.counts, args.seed)
     trainer = DeiTLTTrainer(model, args, teacher, train_dataset=images)
+    checkpoint_layers(trainer)
     # What a training holds besides: the weight average, and the ranks' gradients on their way.
     beside = [copied(trainer.model.state_dict()) for _ in range(bool(args.ema_decay) + (args.world_size > 1))]
 
@@ -135,6 +136,17 @@ def estimate_run(
     teacher = as_teacher(classifier, classes, size, normalization, data.names, plan.outputs)
     with refused_as("student"):
         return seconds | estimate_student(recipe, data, teacher, share_done(checkpoint))
+
+
+def checkpoint_layers(trainer: Trainer) -> None:
+    """Have a student forget what its layers computed, where the training will, which begins with it."""
+    if trainer.args.gradient_checkpointing:
+        settings = dict(trainer.args.gradient_checkpointing_kwargs or {})
+        every, offload = settings.pop("every_n_layers", 1), settings.pop("offload", False)
+        model = trainer.model
+        # The name of newer versions, of which the older name warns.
+        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+        enable(settings or None, every_n_layers=every, offload=offload)
 
 
 def is_sharded(args: RunArguments) -> bool:

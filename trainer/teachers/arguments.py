@@ -89,6 +89,11 @@ class TeacherArguments(RunArguments):
                 f"{unused[0]} does nothing for a teacher, which SGD trains; set momentum, or leave it out"
             )
         super().__post_init__()
+        if self.gradient_checkpointing:
+            raise ValueError(
+                "gradient_checkpointing is for students: a teacher's BatchNorm would count every image twice; leave "
+                "it out, or lower per_device_train_batch_size"
+            )
         if self.optim not in (TrainingArguments.optim, "sgd"):
             raise ValueError(f"optim {self.optim.value} is not used for a teacher, which SGD trains; leave it out")
         if self.images_on_device:  # which a loader cannot pin
