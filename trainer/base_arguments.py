@@ -66,6 +66,9 @@ class RunArguments(TrainingArguments):
     eval_steps: float | None = setting(0.05, "Steps between evaluations; below 1, a share of the run.", decides=False)
     logging_steps: float = setting(0.02, "Steps between logs; below 1, a share of the run.", decides=False)
     save_total_limit: int | None = setting(2, "Checkpoints that are kept.", decides=False)
+    per_device_eval_batch_size: int | None = setting(
+        None, "Images of a device at a time in evaluation; twice those of training if not given.", decides=False
+    )
     ddp_find_unused_parameters: bool | None = setting(False, "No parameter goes unused.", decides=False)
     dataloader_num_workers: int | None = setting(
         None, "Processes that transform images; not given: from the cores and the ranks.", decides=False
@@ -229,6 +232,11 @@ class RunArguments(TrainingArguments):
     def global_batch_size(self) -> int:
         """Images per optimiser step over all ranks and accumulation steps."""
         return self.train_batch_size * self.gradient_accumulation_steps * self.world_size
+
+    @property
+    def eval_batch_size(self) -> int:
+        """Images of this process at a time in evaluation: without gradients there is memory for more of them."""
+        return self.per_device_eval_batch_size or 2 * self.train_batch_size
 
     @property
     def device_in_words(self) -> str:

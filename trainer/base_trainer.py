@@ -127,6 +127,12 @@ class BaseTrainer(Trainer):
         plain.worker_init_fn = partial(_start_worker, plain.worker_init_fn)
         return loader
 
+    def prediction_step(self, *args, **kwargs):
+        """Trainer's, in inference mode; not where weights that are gathered for it serve the next training step."""
+        divided = self.is_fsdp_enabled or self.is_deepspeed_enabled
+        with torch.inference_mode(not divided):
+            return super().prediction_step(*args, **kwargs)
+
     def predict(self, *args, **kwargs):
         """Predict as Trainer does; its workers end with it."""
         try:
@@ -142,6 +148,7 @@ class BaseTrainer(Trainer):
             if iterator is not None:
                 iterator._shutdown_workers()
                 loader.base_dataloader._iterator = None
+        self._eval_dataloaders = {}  # which Trainer keeps; one that is made anew ends with the next training
 
     def _save_checkpoint(self, model, trial) -> None:
         """Trainer's; a disk that is full or out of reach is one line."""
