@@ -26,7 +26,6 @@ import trainer.teachers  # noqa: F401  (registers resnet32_cifar with timm)
 from modeling_deit_lt import DeiTLTForImageClassification
 from trainer.arguments import ModelArguments
 from trainer.machine import device_in_words, free_memory
-from trainer.run import student_recipe
 from trainer.run.files import write_json
 from trainer.students import build_student
 
@@ -34,12 +33,13 @@ RESULTS = Path(__file__).parents[1] / "results"
 CLASSES = 10
 BATCHES = (32, 64, 128, 256, 512, 1024)
 FEW = (2, 3)  # images of the two batches that a count is made of
+OF_TEACHERS = (32, 64)  # of fewer the most is there at the end of the network, where its bf16 weights are
 MIB = 2**20
-SMALL = student_recipe("cifar10_lt_cpu", {"teacher": "none"}).model
 STUDENTS = {
-    **{f"ViT-{name}, 224 px": ModelArguments(preset=preset) for name, preset in (("Ti", "tiny"), ("S", "small"))},
+    "ViT-Ti, 224 px": ModelArguments(preset="tiny"),
+    "ViT-S, 224 px": ModelArguments(preset="small"),
     "ViT-B, 224 px": ModelArguments(preset="base"),
-    f"{SMALL.image_size} px, {SMALL.num_hidden_layers} x {SMALL.hidden_size}": SMALL,
+    "6 x 192, 32 px": ModelArguments(preset="tiny", image_size=32, patch_size=4, num_hidden_layers=6),
 }
 TEACHERS = {"ResNet-32, 32 px": ("resnet32_cifar", 32), "ResNet-50, 224 px": ("resnet50", 224)}
 
@@ -52,9 +52,8 @@ def main() -> None:
     parser.add_argument("--results", type=Path, help="result file; scripts/results/memory_<device>.json if not given")
     args = parser.parse_args()
     device = torch.device(args.device)
-    measure_student, measure_teacher = (
-        (on_gpu, teacher_on_gpu) if device.type == "cuda" else (counted, teacher_counted)
-    )
+    on_cpu = device.type == "cpu"
+    measure_student, measure_teacher = (counted, teacher_counted) if on_cpu else (on_gpu, teacher_on_gpu)
     students, teachers = [], []
     for name in args.students:
         for precision in ("float32", "bf16"):
@@ -68,7 +67,7 @@ def main() -> None:
             figures = measure_teacher(architecture, size, precision, device)
             teachers.append({"teacher": name, "precision": precision, **figures})
     content = {
-        "what": "peak of torch.cuda.max_memory_allocated" if device.type == "cuda" else "bytes of tensors, by count",
+        "what": "a count of tensors, not a GPU's peak" if on_cpu else "peak of torch.cuda.max_memory_allocated",
         "unit": "MiB",
         "device": device_in_words(device, 1, "float32 and bf16"),
         "versions": {"torch": torch.__version__, "timm": timm.__version__},
@@ -154,7 +153,7 @@ def teacher_counted(architecture: str, size: int, precision: str, device: torch.
             model(pixels)
         return tensors.peak
 
-    fixed, image = line(live)
+    fixed, image = line(live, OF_TEACHERS)
     batches = {str(batch): mib(weights + fixed + batch * image) for batch in BATCHES}
     return {"weights": mib(weights), "per_image": mib(image), "batches": batches}
 
@@ -187,7 +186,7 @@ def peak(step: Callable[[], None]) -> float | None:
 
 @contextmanager
 def kept_for_backward(known: list[torch.UntypedStorage]) -> Iterator[dict[int, int]]:
-    """Context manager: bytes of each storage that autograd keeps of what is computed inside, but for the known ones."""
+    """Context manager: bytes of each storage that autograd keeps of what is computed inside, but the known ones."""
     kept, counted_already = {}, {storage.data_ptr() for storage in known}
     alive = []  # so that no address is given out twice
 
@@ -232,11 +231,11 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
-def line(measure: Callable[[int], int]) -> tuple[int, int]:
-    """Bytes for any batch, and for each image more."""
-    few, more = (measure(images) for images in FEW)
-    image = (more - few) // (FEW[1] - FEW[0])
-    return few - FEW[0] * image, image
+def line(measure: Callable[[int], int], sizes: tuple[int, int] = FEW) -> tuple[int, int]:
+    """Bytes for any batch, and for each image more, from two sizes of it."""
+    few, more = (measure(images) for images in sizes)
+    image = (more - few) // (sizes[1] - sizes[0])
+    return few - sizes[0] * image, image
 
 
 def mib(count: int) -> float:
