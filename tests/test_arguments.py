@@ -70,7 +70,7 @@ def test_schedule_is_warmup_then_cosine_to_the_floor(tmp_path):
         ({"per_device_eval_batch_size": 0}, "per_device_eval_batch_size must lie in"),
         ({"gradient_accumulation_steps": 0}, "gradient_accumulation_steps must lie in"),
         ({"dataloader_num_workers": -1}, "dataloader_num_workers must lie in"),
-        ({"auto_find_batch_size": True}, "set per_device_train_batch_size"),
+        ({"auto_find_batch_size": True, "paper_learning_rate_rule": True}, "leave one of them out"),
         ({"prediction_loss_only": True}, "prediction_loss_only does not go with"),
         ({"eval_on_start": True}, "eval_on_start does not go with"),
         ({"neftune_noise_alpha": 5.0}, "neftune_noise_alpha does not go with"),

@@ -150,6 +150,11 @@ class DistillationArguments(RunArguments):
             raise ValueError(
                 "drw_mean step is the mean of hard distillation; with distillation_type soft set it to micro_batch"
             )
+        if self.auto_find_batch_size and self.paper_learning_rate_rule:
+            raise ValueError(
+                "auto_find_batch_size changes the accumulation, which paper_learning_rate_rule leaves out of the "
+                "learning rate; leave one of them out"
+            )
         if self.learning_rate is not None:
             raise ValueError("a student's learning_rate follows from the global batch; set base_learning_rate")
         if self.lr_scheduler_kwargs and self.lr_scheduler_type == OUR_SCHEDULE:

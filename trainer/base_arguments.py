@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +16,7 @@ from transformers import TrainingArguments
 from trainer.augmentation import PIPELINES, TRAIN_TRANSFORMS
 from trainer.machine import PRECISIONS, bf16_is_fast, default_workers, device_in_words, most_workers
 from trainer.settings import check_ranges, setting
-from trainer.unused_settings import refuse_unused, refuse_unused_schedule_settings
+from trainer.unused_settings import refuse_unused, refuse_unused_schedule_settings, refuse_wrong_checkpointing
 
 RANGES = {
     "num_train_epochs": "(0, 1e6]",
@@ -66,6 +67,9 @@ class RunArguments(TrainingArguments):
     eval_steps: float | None = setting(0.05, "Steps between evaluations; below 1, a share of the run.", decides=False)
     logging_steps: float = setting(0.02, "Steps between logs; below 1, a share of the run.", decides=False)
     save_total_limit: int | None = setting(2, "Checkpoints that are kept.", decides=False)
+    per_device_eval_batch_size: int | None = setting(
+        None, "Images of a device at a time in evaluation; twice those of training if not given.", decides=False
+    )
     ddp_find_unused_parameters: bool | None = setting(False, "No parameter goes unused.", decides=False)
     dataloader_num_workers: int | None = setting(
         None, "Processes that transform images; not given: from the cores and the ranks.", decides=False
@@ -120,9 +124,13 @@ class RunArguments(TrainingArguments):
         compilation = self.torch_compile, self.torch_compile_mode
         # Out of sight of transformers, which would have Accelerate compile every later network of this process too.
         self.torch_compile, self.torch_compile_mode = False, None
-        super().__post_init__()
+        with warnings.catch_warnings():
+            # Newer versions call it activation_checkpointing; the older name means the same in all of ours.
+            warnings.filterwarnings("ignore", "`gradient_checkpointing", FutureWarning)
+            super().__post_init__()
         self.torch_compile, self.torch_compile_mode = compilation
         refuse_unused_schedule_settings(self)
+        refuse_wrong_checkpointing(self)
         loading = self.accelerator_config
         if loading.split_batches or loading.dispatch_batches or not loading.even_batches:
             # Each rank must have batches of its own, as many as the others: `TrainingSampler.share_of_rank`.
@@ -238,6 +246,11 @@ class RunArguments(TrainingArguments):
     def global_batch_size(self) -> int:
         """Images per optimiser step over all ranks and accumulation steps."""
         return self.train_batch_size * self.gradient_accumulation_steps * self.world_size
+
+    @property
+    def eval_batch_size(self) -> int:
+        """Images of this process at a time in evaluation: without gradients there is memory for more of them."""
+        return self.per_device_eval_batch_size or 2 * self.train_batch_size
 
     @property
     def device_in_words(self) -> str:

@@ -22,7 +22,7 @@ from trainer.augmentation.transforms import hashed
 from trainer.base_arguments import RunArguments
 from trainer.callbacks import EpochCallback, HistoryCallback
 from trainer.checkpoints import check_weights
-from trainer.errors import CheckpointError, DataError, RunError
+from trainer.errors import CheckpointError, DataError, RunError, SettingError
 from trainer.evaluation import expert_report
 from trainer.ranks import from_first_rank, gather_files
 from trainer.resuming import last_complete_checkpoint, saving, write_checksums
@@ -45,6 +45,7 @@ class BaseTrainer(Trainer):
 
     Raises:
         DataError: `drop_partial_batches` leaves no batch, or the training images have an order of their own.
+        SettingError: `auto_find_batch_size` is set.
     """
 
     # A loss here is the mean of its batch: Trainer must divide it by the accumulation steps itself.
@@ -54,6 +55,11 @@ class BaseTrainer(Trainer):
     not_finite_advice: str
 
     def __init__(self, model: nn.Module, args: RunArguments, counts, boundaries=None, **kwargs):
+        if args.auto_find_batch_size:  # Trainer's own search leaves accumulation, and so the learning rate, as it is
+            raise SettingError(
+                "auto_find_batch_size is for `deit-lt finetune`, which tries batches before it trains; set "
+                "per_device_train_batch_size and gradient_accumulation_steps"
+            )
         kwargs = {"compute_metrics": self.expert_metrics, "data_collator": collate, **kwargs}
         super().__init__(model, args, **kwargs)
         self.model_accepts_loss_kwargs = False
@@ -146,6 +152,12 @@ class BaseTrainer(Trainer):
         """Trainer's, of images whose augmentation is finished."""
         return super()._prepare_inputs(self.train_dataset.finish(inputs) if KEYS in inputs else inputs)
 
+    def prediction_step(self, *args, **kwargs):
+        """Trainer's, in inference mode; not where weights that are gathered for it serve the next training step."""
+        divided = self.is_fsdp_enabled or self.is_deepspeed_enabled
+        with torch.inference_mode(not divided):
+            return super().prediction_step(*args, **kwargs)
+
     def predict(self, *args, **kwargs):
         """Predict as Trainer does; its workers end with it."""
         try:
@@ -161,6 +173,7 @@ class BaseTrainer(Trainer):
             if iterator is not None:
                 iterator._shutdown_workers()
                 loader.base_dataloader._iterator = None
+        self._eval_dataloaders = {}  # which Trainer keeps; one that is made anew ends with the next training
 
     def _save_checkpoint(self, model, trial) -> None:
         """Trainer's; a disk that is full or out of reach is one line."""

@@ -128,7 +128,8 @@ class DeiTLTTrainer(BaseTrainer):
 
     def get_eval_dataloader(self, eval_dataset=None):
         """Trainer's, for plain rows too."""
-        if eval_dataset is None or isinstance(eval_dataset, str):  # the trainer's own, whose loader Trainer keeps
+        own = eval_dataset is None or eval_dataset is self.eval_dataset or isinstance(eval_dataset, str)
+        if own:  # whose loader and workers Trainer keeps from one evaluation to the next
             return super().get_eval_dataloader(eval_dataset)
         # Kept under the same name, that loader would be given for this data set, and this one for the next.
         self._eval_dataloaders = {}

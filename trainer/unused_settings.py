@@ -11,7 +11,6 @@ INSTEAD = {
     "max_steps": "num_train_epochs, which the schedule and DRW follow",
     "warmup_steps": "warmup_epochs",
     "label_smoothing_factor": "label_smoothing, which mixing applies",
-    "auto_find_batch_size": "per_device_train_batch_size and gradient_accumulation_steps",
     "dataloader_drop_last": "drop_partial_batches, since it would leave out test images too",
     "data_seed": "seed, from which the order of the images follows",
     "train_sampling_strategy": "repeats and seed, from which the order of the images follows",
@@ -36,6 +35,7 @@ NEED = {
     "fsdp": ("fsdp_config",),
 }
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
+CHECKPOINTING = {"use_reentrant": bool, "every_n_layers": int, "offload": bool}
 GIVEN_TO_EVERY_SCHEDULE = {"optimizer", "num_warmup_steps", "num_training_steps", "last_epoch"}
 
 
@@ -63,6 +63,31 @@ def refuse_unused(arguments) -> None:
     mode = arguments.torch_compile_mode
     if mode is not None and mode not in COMPILE_MODES:
         raise ValueError(f"torch_compile_mode must be one of {', '.join(COMPILE_MODES)}, got {mode}")
+
+
+def refuse_wrong_checkpointing(arguments) -> None:
+    """Refuse `gradient_checkpointing_kwargs` that would fail in the first step, or draw other stochastic depth again.
+
+    Args:
+        arguments: after TrainingArguments has looked at them.
+
+    Raises:
+        ValueError: it names the first.
+    """
+    given = arguments.gradient_checkpointing_kwargs or {}
+    if not isinstance(given, dict):
+        raise ValueError(
+            f"gradient_checkpointing_kwargs must be a JSON object of {', '.join(CHECKPOINTING)}, got {given}"
+        )
+    if given and not arguments.gradient_checkpointing:
+        raise ValueError("gradient_checkpointing_kwargs do nothing without gradient_checkpointing; set both")
+    for name, value in given.items():
+        kind = CHECKPOINTING.get(name)
+        if kind is None:
+            raise ValueError(f"gradient_checkpointing_kwargs take no {name}; they have {', '.join(CHECKPOINTING)}")
+        if type(value) is not kind or (kind is int and value < 1):
+            wanted = "true or false" if kind is bool else "a whole number, at least 1"
+            raise ValueError(f"gradient_checkpointing_kwargs: {name} must be {wanted}, got {value}")
 
 
 def changed_of(arguments) -> set[str]:

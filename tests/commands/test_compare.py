@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from helpers import image_tree, write_recipe
 
-from trainer.commands import boundary, compare, processes
+from trainer.commands import boundary, compare, processes, side_by_side
 from trainer.errors import DeiTLTError, RunError, SettingError
 from trainer.run import student_recipe
 
@@ -100,13 +100,14 @@ def test_after_a_failed_start_the_corrected_command_runs(tmp_path, monkeypatch):
 
     def in_this_process(words, **kwargs):
         monkeypatch.setattr(sys, "argv", words[3:])
+        code = 0
         try:
             boundary.run(words[3], words[4:])
         except SystemExit as end:
-            return SimpleNamespace(returncode=end.code)
-        return SimpleNamespace(returncode=0)
+            code = end.code
+        return SimpleNamespace(returncode=code, poll=lambda: code)
 
-    monkeypatch.setattr(processes.subprocess, "run", in_this_process)
+    monkeypatch.setattr(side_by_side.subprocess, "Popen", in_this_process)
     recipe = write_recipe(tmp_path, teacher="none", num_train_epochs=1, drw_start_epoch=None, warmup_epochs=0)
     given = {"dataset": str(tmp_path / "images")}
     planned = [processes.plan_run("finetune", recipe, tmp_path / "runs" / "one", given)]
@@ -126,7 +127,7 @@ def test_after_a_failed_start_the_corrected_command_runs(tmp_path, monkeypatch):
     ],
 )
 def test_all_runs_are_checked_before_the_first_one_starts(tmp_path, monkeypatch, more, message):
-    monkeypatch.setattr(processes.subprocess, "run", lambda *args, **kwargs: pytest.fail("one started"))
+    monkeypatch.setattr(side_by_side.subprocess, "Popen", lambda *args, **kwargs: pytest.fail("one started"))
     with pytest.raises(DeiTLTError, match=message):
         compare.main(words(write_recipe(tmp_path), tmp_path, *more))
     (tmp_path / "folder").mkdir()

@@ -163,6 +163,22 @@ TOGETHER = {
     ),
     "a report over the run's": (
         nothing, "evaluate model images --output model/../model/metrics.json", 2, r"is what the run found; name"),
+    **{
+        f"checkpointing {value}": flag(f"--gradient_checkpointing --gradient_checkpointing_kwargs '{value}'", message)
+        for value, message in {
+            '{"bogus": 1}': r"gradient_checkpointing_kwargs take no bogus; they have use_reentrant",
+            '{"use_reentrant": "perhaps"}': r"use_reentrant must be true or false, got perhaps",
+            '{"use_reentrant": 1}': r"use_reentrant must be true or false, got 1",
+            '{"every_n_layers": 0}': r"every_n_layers must be a whole number, at least 1, got 0",
+            '{"every_n_layers": true}': r"every_n_layers must be a whole number",
+            '{"preserve_rng_state": false}': r"take no preserve_rng_state",
+            '[1]': r"gradient_checkpointing_kwargs must be a JSON object of use_reentrant",
+            'true': r"gradient_checkpointing_kwargs must be a JSON object of use_reentrant",
+        }.items()
+    },
+    "checkpointing's settings alone": flag(
+        "--gradient_checkpointing_kwargs '{\"use_reentrant\": true}'", r"do nothing without gradient_checkpointing"),
+    "teacher's checkpointing": flag("--gradient_checkpointing", r"is for students: a teacher's", command=TEACHER),
     "no such compile mode": flag("--torch_compile_mode fast", r"torch_compile_mode must be one of"),
     "logger that is not installed": flag("--report_to clearml", r"clearml", 1),
     "no such logger": flag("--report_to bogus", r"bogus", 1),
@@ -185,6 +201,10 @@ TOGETHER = {
     "DRW in PaCo": flag("--loss paco --drw_start_epoch 3", r"leave drw_start_epoch out", command=TEACHER),
     "teacher's optimiser": flag("--optim adamw_torch", r"optim adamw_torch is not used", command=TEACHER),
     "teacher's betas": flag("--adam_beta1 0.5", r"adam_beta1 does nothing for a teacher", command=TEACHER),
+    "teacher's search for a batch": flag(
+        "--auto_find_batch_size", r"is for students: a teacher's BatchNorm", command=TEACHER),
+    "search for a batch of the paper's rate": flag(
+        "--auto_find_batch_size --paper_learning_rate_rule", r"leave one of them out"),
     "teacher's size": flag("--image_size 0", r"image_size must lie in", command=TEACHER),
     "no such architecture": flag("--architecture resnet_that_is_not", r"Unknown model", 1, TEACHER),
     "network too deep for the images": flag("--architecture vgg11", r"too small", 1, TEACHER),

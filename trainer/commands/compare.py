@@ -15,7 +15,7 @@ from trainer.commands.parser import CommandParser
 from trainer.commands.processes import PlannedRun, plan_run, run_all, without_places, write_comparison
 from trainer.parsing import make, take
 from trainer.recipe_files import find_recipe
-from trainer.settings import setting
+from trainer.settings import check_ranges, setting
 
 WORDS = {"RECIPE": "stem of a student's recipe that `deit-lt recipes` lists, or a YAML file"}
 VARIANTS = {
@@ -43,7 +43,13 @@ class ComparisonArguments:
     runs: str | None = setting(None, "Folder of the runs; runs/compare_<recipe> if not given.")
     results: str | None = setting(None, "Result file; results.json beside the runs if not given.")
 
+    jobs: int = setting(
+        1,
+        "Runs at the same time on one device, each with its share of the cores; a GPU holds 4 to 8 small networks.",
+    )
+
     def __post_init__(self):
+        check_ranges(self, {"jobs": "[1, 1000]"})
         unknown = [name for name in self.variants if name not in VARIANTS]
         if unknown:
             raise ValueError(f"variants must be of {', '.join(VARIANTS)}, got {unknown[0]}")
@@ -59,8 +65,9 @@ def main(words: list[str]) -> None:
     places = [(variant, seed) for variant in asked.variants for seed in asked.seeds]
     planned = [plan(recipe, runs, variant, seed, given) for variant, seed in places]
     found = {variant: [] for variant in asked.variants}
-    for (variant, _), figures in zip(places, run_all(planned, results, figures_of, recipe=recipe.stem), strict=True):
-        found[variant].append(figures)
+    figures = run_all(planned, results, figures_of, asked.jobs, recipe=recipe.stem)
+    for (variant, _), run in zip(places, figures, strict=True):
+        found[variant].append(run)
     content = {
         "recipe": recipe.stem,
         "settings": without_places(given),

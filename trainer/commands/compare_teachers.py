@@ -18,7 +18,7 @@ from trainer.commands.processes import plan_run, run_all, without_places, write_
 from trainer.errors import SettingError
 from trainer.parsing import make, take
 from trainer.recipe_files import find_recipe
-from trainer.settings import setting
+from trainer.settings import check_ranges, setting
 from trainer.teachers.arguments import TeacherArguments
 
 WORDS = {"NAME": "of the comparison", "RECIPE...": "stems of teachers' recipes that `deit-lt recipes` lists, or files"}
@@ -36,7 +36,13 @@ class ComparisonArguments:
     runs: str | None = setting(None, "Folder of the runs; runs/NAME if not given.")
     results: str | None = setting(None, "Result file; results.json beside the runs if not given.")
 
+    jobs: int = setting(
+        1,
+        "Runs at the same time on one device, each with its share of the cores; a GPU holds 4 to 8 small networks.",
+    )
+
     def __post_init__(self):
+        check_ranges(self, {"jobs": "[1, 1000]"})
         if len(self.vary) == 1:
             raise ValueError("vary takes a setting and its values")
         if self.vary[:1] == ["seed"]:
@@ -61,7 +67,7 @@ def main(words: list[str]) -> None:
         folder = runs / f"{names[-1]}_seed{seed}".replace(" ", "_")
         planned.append(plan_run("train-teacher", recipe, folder, {**given, **varied, "seed": seed}))
     teachers = {name: [] for name in names}
-    for teacher, figures in zip(names, run_all(planned, results, figures_of, name=name), strict=True):
+    for teacher, figures in zip(names, run_all(planned, results, figures_of, asked.jobs, name=name), strict=True):
         teachers[teacher].append(figures)
     selection = "weights of the last epoch"
     content = {"name": name, "settings": without_places(given), "selection": selection, "teachers": teachers}

@@ -99,7 +99,7 @@ def measure(teacher: Teacher, data: RunData, recipe: StudentRecipe, num_images: 
     test_images = EvaluationImages(data.splits["test"], processor)
     return {
         "test": behaviour_on_test_images(
-            teacher, test_images, data.counts, boundaries, args.device, args.per_device_eval_batch_size
+            teacher, test_images, data.counts, boundaries, args.device, args.eval_batch_size
         ),
         "training": behaviour_on_training_images(
             teacher,

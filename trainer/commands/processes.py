@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from trainer.commands.side_by_side import Job, run_side_by_side
 from trainer.errors import RunError, SettingError
 from trainer.parsing import in_one_line
 from trainer.run import student_recipe, teacher_recipe
@@ -46,7 +46,11 @@ def plan_run(command: str, recipe: Path, folder: Path, given: dict) -> PlannedRu
 
 
 def run_all(
-    planned: Sequence[PlannedRun], results: Path, figures_of: Callable[[dict], dict], **comparison: str
+    planned: Sequence[PlannedRun],
+    results: Path,
+    figures_of: Callable[[dict], dict],
+    jobs: int = 1,
+    **comparison: str,
 ) -> list[dict]:
     """The figures of runs, in their order; one that was cut off goes on. All are checked before the first one starts.
 
@@ -54,6 +58,7 @@ def run_all(
         planned: from `plan_run`.
         results: the file that the comparison writes when they are done.
         figures_of: what the comparison takes of a run's metrics.
+        jobs: runs at the same time. Default 1.
         comparison: what that file says of the comparison, by name.
 
     Raises:
@@ -69,8 +74,10 @@ def run_all(
         _check_folder(run)
         if (run.folder / METRICS).is_file():
             _figures(run, figures_of)
-    for run in planned:
-        _finish(run)
+    failed = run_side_by_side([_job(run) for run in planned if not (run.folder / METRICS).is_file()], jobs)
+    if failed:
+        logs = " and ".join(str(job.log) for job in failed)
+        raise RunError(f"{len(failed)} of {len(planned)} runs failed; see {logs}")
     return [_figures(run, figures_of) for run in planned]
 
 
@@ -105,17 +112,14 @@ def _figures(run: PlannedRun, figures_of: Callable[[dict], dict]) -> dict:
         raise RunError(f"{file} is damaged ({in_one_line(error)}); remove the run's folder, or restore it") from error
 
 
-def _finish(run: PlannedRun) -> None:
-    if not (run.folder / METRICS).is_file():
-        go_on = [RESUME] if (run.folder / SETTINGS).is_file() else []
-        flags = [flag for name, value in run.given.items() for flag in _flag(name, value)]
-        words = [run.command, str(run.recipe), f"--output_dir={run.folder}", *flags, *go_on]
-        run.folder.parent.mkdir(parents=True, exist_ok=True)
-        with Path(f"{run.folder}.log").open("a") as log:
-            whole = [sys.executable, "-m", "trainer.commands", *words]
-            done = subprocess.run(whole, stdout=log, stderr=subprocess.STDOUT, check=False)
-        if done.returncode:
-            raise RunError(f"{run.command} {run.recipe} failed; see {log.name}")
+def _job(run: PlannedRun) -> Job:
+    """Its process; two students whose teacher is trained from the same settings would wait for one of them."""
+    go_on = [RESUME] if (run.folder / SETTINGS).is_file() else []
+    flags = [flag for name, value in run.given.items() for flag in _flag(name, value)]
+    words = [run.command, str(run.recipe), f"--output_dir={run.folder}", *flags, *go_on]
+    teacher = run.asked.get("teacher")
+    shares = json.dumps(teacher, sort_keys=True) if isinstance(teacher, dict) else None
+    return Job(str(run.folder), words, Path(f"{run.folder}.log"), shares)
 
 
 def _flag(name: str, value: str | int | list[str]) -> list[str]:

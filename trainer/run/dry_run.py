@@ -81,9 +81,9 @@ def check_machine(args: RunArguments, size: int) -> None:
     """
     if args.mixed_precision == "fp16" and args.device.type == "cpu":
         raise RunError("precision fp16 needs a GPU; set precision bf16 or float32")
-    for name in ("per_device_train_batch_size", "per_device_eval_batch_size"):
-        images = getattr(args, name)
-        check_memory(args, 12 * images * size**2, f"a batch of {images} images of {size} px", f"lower {name}")
+    for name, images in (("train", args.train_batch_size), ("eval", args.eval_batch_size)):
+        remedy = f"lower per_device_{name}_batch_size"
+        check_memory(args, 12 * images * size**2, f"a batch of {images} images of {size} px", remedy)
     if args.push_to_hub and is_offline_mode():
         raise RunError("push_to_hub: HF_HUB_OFFLINE is set; unset it, or leave push_to_hub out")
     if args.push_to_hub:

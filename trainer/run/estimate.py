@@ -14,6 +14,7 @@ from transformers import Trainer
 
 from trainer.augmentation import ImageKey, TrainingSampler, collate
 from trainer.base_arguments import RunArguments
+from trainer.callbacks import copied
 from trainer.errors import RunError
 from trainer.resuming import share_done
 from trainer.run import student
@@ -33,8 +34,12 @@ from trainer.trainer import DeiTLTTrainer
 
 FEW = 8  # images of a first try, so that a machine that is far too slow costs seconds
 TIMED_STEPS = 3
-PATIENCE = 8.0  # seconds; where whole batches would take longer the few images have to do
+PATIENCE = 8.0  # seconds; where whole batches would take a CPU longer the few images have to do
 DAY = 24 * 3600
+
+
+class BatchTooLarge(RunError):
+    """The memory of the device does not suffice for a student's batch."""
 
 
 def estimate_student(
@@ -49,18 +54,25 @@ def estimate_student(
         done: share of the training that an earlier process did. Default 0.
 
     Raises:
-        RunError: the memory of the device does not suffice.
+        BatchTooLarge: the memory of the device does not suffice.
     """
     args = recipe.training
     images = student.training_images(recipe, few_rows(data.train, args))
     model = build_student(recipe.model, data.names, data.counts, args.seed)
     trainer = DeiTLTTrainer(model, args, teacher, train_dataset=images)
+    checkpoint_layers(trainer)
+    # What a training holds besides: the weight average, and the ranks' gradients on their way.
+    beside = [copied(trainer.model.state_dict()) for _ in range(bool(args.ema_decay) + (args.world_size > 1))]
 
     def loss(batch: dict) -> torch.Tensor:
         # Without what ranks do together: each goes its own way here.
         return trainer.compute_loss(trainer.model.train(), trainer._labelled(trainer._prepare_inputs(batch), 0))
 
-    loading, step = _seconds_per_image(trainer, images, loss)
+    try:
+        loading, step = _seconds_per_image(trainer, images, loss)
+    except torch.OutOfMemoryError as error:
+        raise BatchTooLarge(f"{_too_large(args)}, or set auto_find_batch_size") from error
+    del beside
     training = _of_training(args, len(data.train), loading, step)
     # A forward pass is a third of a step.
     testing = len(data.splits["test"]) * args.tested_weights * _together(args, loading, step / 3) / args.world_size
@@ -69,7 +81,11 @@ def estimate_student(
 
 
 def estimate_teacher(args: TeacherArguments, data: RunData) -> float:
-    """Seconds of a teacher's training by any loss, measured by cross-entropy; errors as for the student's."""
+    """Seconds of a teacher's training by any loss, measured by cross-entropy.
+
+    Raises:
+        RunError: the memory of the device does not suffice.
+    """
     images = training_images(args, few_rows(data.train, args))
     classifier = build_classifier(args, len(data.counts))
     trainer = TeacherTrainer(classifier, args, data.counts, train_dataset=images)
@@ -77,7 +93,10 @@ def estimate_teacher(args: TeacherArguments, data: RunData) -> float:
     def loss(batch: dict) -> torch.Tensor:
         return trainer.compute_loss(trainer.model.train(), trainer._prepare_inputs(batch))
 
-    loading, step = _seconds_per_image(trainer, images, loss)
+    try:
+        loading, step = _seconds_per_image(trainer, images, loss)
+    except torch.OutOfMemoryError as error:
+        raise RunError(_too_large(args)) from error
     # SAM steps twice; PaCo's keys are one more forward pass, a third of a step.
     passes = (2 if any(args.sam_rho) else 1) + (1 / 3 if args.loss == "paco" else 0)
     return _of_training(args, len(data.train), loading, passes * step)
@@ -116,6 +135,17 @@ def estimate_run(
     teacher = as_teacher(classifier, classes, size, normalization, data.names, plan.outputs)
     with refused_as("student"):
         return seconds | estimate_student(recipe, data, teacher, share_done(checkpoint))
+
+
+def checkpoint_layers(trainer: Trainer) -> None:
+    """Have a student forget what its layers computed, where the training will, which begins with it."""
+    if trainer.args.gradient_checkpointing:
+        settings = dict(trainer.args.gradient_checkpointing_kwargs or {})
+        every, offload = settings.pop("every_n_layers", 1), settings.pop("offload", False)
+        model = trainer.model
+        # The name of newer versions, of which the older name warns.
+        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+        enable(settings or None, every_n_layers=every, offload=offload)
 
 
 def is_sharded(args: RunArguments) -> bool:
@@ -173,18 +203,20 @@ def _seconds_per_image(trainer: Trainer, images, loss: Callable[[dict], torch.Te
         (batch,) = DataLoader(images, len(few), sampler=few, collate_fn=collate)
         one_step(batch)  # the first one of a size takes longer
         step = one_step(batch) / len(few)
-        if step * len(keys) * (TIMED_STEPS + 1) > PATIENCE:
-            return _loading(images, few), step
+        if step * len(keys) * (TIMED_STEPS + 1) > PATIENCE and args.device.type == "cpu":
+            return _loading(images, few), step  # on a GPU a whole batch has to show that it fits
         loading, (batch,) = _loading(images, keys), DataLoader(images, len(keys), sampler=keys, collate_fn=collate)
         one_step(batch)
         return loading, sum(one_step(batch) for _ in range(TIMED_STEPS)) / TIMED_STEPS / len(keys)
-    except torch.OutOfMemoryError as error:
-        raise RunError(
-            f"a batch of {args.train_batch_size} images does not fit into the memory of the device; lower "
-            "per_device_train_batch_size and raise gradient_accumulation_steps by as much"
-        ) from error
     finally:
         forget_precision()
+
+
+def _too_large(args: RunArguments) -> str:
+    return (
+        f"a batch of {args.train_batch_size} images does not fit into the memory of the device; lower "
+        "per_device_train_batch_size and raise gradient_accumulation_steps by as much"
+    )
 
 
 def _loading(images, keys: list) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from accelerate import PartialState
@@ -10,6 +11,7 @@ from accelerate import PartialState
 from trainer.machine import free_memory, threads_beside
 from trainer.ranks import from_first_rank
 from trainer.resuming import share_done
+from trainer.run.batch_size import batch_that_fits, batch_to_begin_with, found_batch, told_batch
 from trainer.run.data import RunData, prepare_data
 from trainer.run.dry_run import dry_run_student, dry_run_teacher, refused_as
 from trainer.run.estimate import estimate_run, estimate_teacher, is_sharded, told
@@ -56,18 +58,24 @@ def run_student(recipe: StudentRecipe) -> Run:
     Raises:
         DeiTLTError: one line on what cannot be.
     """
-    args = recipe.training
+    args, asked = recipe.training, recipe
     with (
-        open_run(args, "student", recipe.asked) as checkpoint,
+        open_run(args, "student", asked.asked) as checkpoint,
         threads_beside(args.dataloader_num_workers, args.device),
     ):
+        recipe, search = batch_to_begin_with(asked, checkpoint)
         plan = plan_teacher(recipe)
         dry_run_student(recipe)
         with closing(Progress(args)) as progress:
             progress.say(f"Reading and checking the images of {recipe.data.dataset}")
             data = prepare_data(recipe.data, args, validation=args.model_selection == "validation")
             from_first_rank(lambda: refuse_other_data(checkpoint, data.digest))
-            seconds = estimate_run(plan, recipe, data, checkpoint)
+            if search:
+                try_steps = partial(estimate_run, plan, data=data, checkpoint=checkpoint)
+                recipe, seconds = batch_that_fits(recipe, len(data.train), try_steps)
+                progress.say(told_batch(recipe))
+            else:
+                seconds = estimate_run(plan, recipe, data, checkpoint)
             free_memory()
             if seconds:
                 progress.say(wrapped(told(seconds, recipe)))
@@ -78,7 +86,8 @@ def run_student(recipe: StudentRecipe) -> Run:
             trainer = build_trainer(recipe, data, teacher)
             progress.say(banner(recipe, data, teacher, accuracy, trainer))
             if args.should_save:
-                begin(Path(args.output_dir), "student", recipe.asked | {"data": data.digest})
+                found = {} if recipe is asked else found_batch(recipe)
+                begin(Path(args.output_dir), "student", asked.asked | {"data": data.digest} | found)
             run = train_student(trainer, recipe, data, progress, teacher, accuracy, checkpoint)
             if args.should_save:
                 write_results(run)

@@ -109,6 +109,8 @@ class Run:
             "recipe": self.recipe.name,
             "seed": args.seed,
             "epochs": args.num_train_epochs,
+            "per_device_train_batch_size": args.train_batch_size,
+            "gradient_accumulation_steps": args.gradient_accumulation_steps,
             "model_selection": args.model_selection,
         }
 

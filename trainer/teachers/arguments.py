@@ -65,6 +65,11 @@ class TeacherArguments(RunArguments):
                 )
         if self.loss == "paco" and self.drw_start_epoch is not None:
             raise ValueError("paco balances classes by its prior, not by DRW; leave drw_start_epoch out")
+        if self.auto_find_batch_size:
+            raise ValueError(
+                "auto_find_batch_size is for students: a teacher's BatchNorm depends on the images of a device; set "
+                "per_device_train_batch_size"
+            )
         if self.lr_milestones and self.lr_scheduler_kwargs:
             raise ValueError("lr_milestones have lr_decay, no lr_scheduler_kwargs; leave one of them out")
         unused = sorted({"optim_args", "adam_beta1", "adam_beta2", "adam_epsilon"} & changed_of(self))
@@ -73,6 +78,11 @@ class TeacherArguments(RunArguments):
                 f"{unused[0]} does nothing for a teacher, which SGD trains; set momentum, or leave it out"
             )
         super().__post_init__()
+        if self.gradient_checkpointing:
+            raise ValueError(
+                "gradient_checkpointing is for students: a teacher's BatchNorm would count every image twice; leave "
+                "it out, or lower per_device_train_batch_size"
+            )
         if self.optim not in (TrainingArguments.optim, "sgd"):
             raise ValueError(f"optim {self.optim.value} is not used for a teacher, which SGD trains; leave it out")
 
