@@ -39,7 +39,7 @@ def trained_flops(model: nn.Module, images: torch.Tensor) -> int:
     """Operations of a forward and a backward pass."""
     with FlopCounterMode(display=False) as counter:
         output = model.train()(images)
-        parts = output.values() if hasattr(output, "values") else output if isinstance(output, tuple) else (output,)
+        parts = (output,) if isinstance(output, torch.Tensor) else tuple(output.values())
         sum(part.sum() for part in parts).backward()
     return counter.get_total_flops()
 

@@ -17,6 +17,7 @@ from trainer.benchmark.entry import Entry
 from trainer.benchmark.flops import flops_of_step, matmul_ceiling
 from trainer.benchmark.turns import Turn, contestants
 from trainer.errors import RunError
+from trainer.machine import free_memory
 
 KIND = "deit-lt benchmark"
 LIBRARIES = ("torch", "torchvision", "timm", "transformers", "accelerate")
@@ -73,7 +74,8 @@ class Benchmark:
                 yield content
 
     def _begin(self) -> dict:
-        ceiling = {"matmul_tflops": matmul_ceiling(torch.device("cuda")) / 1e12} if self.on_gpu else {}
+        ceiling = {"matmul_tflops": round(matmul_ceiling(torch.device("cuda")) / 1e12, 1)} if self.on_gpu else {}
+        free_memory()  # which the contestants need
         return {
             "kind": KIND,
             "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from trainer.errors import RunError
 
 COLOURS = ("#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#009E73", "#CC79A7")  # Okabe and Ito's: for any colour vision
@@ -31,6 +29,8 @@ def plot_ratios(content: dict, path: Path) -> None:
         raise RunError(
             f"there is nothing to draw in {path}: nothing of ours was compared with another; leave out --plot"
         )
+    from matplotlib.figure import Figure  # here, so that contestants start without it
+
     height = 0.8 / len(kinds)
     figure = Figure(figsize=(8, 1.6 + len(compared) * (0.35 + 0.22 * len(kinds))), layout="constrained")
     axes = figure.subplots()

@@ -1,9 +1,9 @@
 """How fast a training step is, beside timm's.
 
-Contestants train the same network on the same images, each in a process of its own, and take turns of a few steps. The
-table says how many times as long timm took as each of ours (above 1: ours is faster), the share of the time that a
-training waited for its images, and its peak memory; on a GPU also images a second and the share that its arithmetic has
-of what matrix products reach. On a CPU batches are small, and ratios are all that counts.
+Contestants train the same network on the same images, each in a process of its own, and take turns of a few steps.
+The table says how many times as long timm took as each of ours (above 1: ours is faster), the share of the time that a
+training waited for its images, and its peak memory; on a GPU also images a second, and the share that its arithmetic
+has of what matrix products reach. On a CPU batches are small, and ratios are all that counts.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+import torch
 
 from trainer.benchmark import CASES, CONTESTANTS, DATA, Benchmark, markdown, plot_ratios
 from trainer.benchmark.cases import ON_A_CPU
@@ -44,6 +46,8 @@ class BenchmarkArguments:
         check_ranges(self, {"pairs": "[1, 10000]", "steps": "[1, 100000]", "batch_size": "[2, 65536]"})
         if self.batch_size is not None and self.batch_size % 2:
             raise ValueError(f"batch_size must be even, since timm mixes images in pairs, got {self.batch_size}")
+        if self.plot is not None and not self.plot.endswith(".png"):
+            raise ValueError(f"plot must end in .png, got {shown(self.plot)}")
         _check_names("contestants", self.contestants, CONTESTANTS)
         _check_names("data", self.data, DATA)
 
@@ -52,8 +56,9 @@ def main(words: list[str]) -> None:
     """Measure, write, print, draw."""
     cases, given = CommandParser("benchmark", __doc__, BenchmarkArguments, words=WORDS).parse(words)
     asked = make(BenchmarkArguments, given)
-    results, plot = Path(asked.results), asked.plot and Path(asked.plot)
+    cases = cases or default_cases(asked)
     check(cases, asked)
+    results = Path(asked.results)
     settings = {
         name: getattr(asked, name) for name in ("contestants", "data", "pairs", "steps", "batch_size", "use_cpu")
     }
@@ -66,8 +71,14 @@ def main(words: list[str]) -> None:
         for content in benchmark.run(say=lambda line: print(line, file=sys.stderr, flush=True)):
             write_json(results, content)
     print(markdown(content))
-    if plot is not None:
-        plot_ratios(content, plot)
+    if asked.plot is not None:
+        plot_ratios(content, Path(asked.plot))
+
+
+def default_cases(asked: BenchmarkArguments) -> list[str]:
+    """Where none are named: those that have a contestant that is asked for, on a CPU of a few."""
+    cases = CASES if torch.cuda.is_available() and not asked.use_cpu else ON_A_CPU
+    return [name for name in cases if taking_part(name, asked)] or list(cases)
 
 
 def check(cases: list[str], asked: BenchmarkArguments) -> None:
