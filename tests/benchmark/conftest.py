@@ -3,6 +3,7 @@
 import pytest
 
 from trainer.benchmark import CASES, Case, Entry
+from trainer.benchmark.cases import FLOAT32
 
 TINY = {"preset": "tiny", "patch_size": 4, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
 STUDENT = Case("a tiny student", "resnet8_cifar", 8, 4, 4, {**TINY, "intermediate_size": 32})
@@ -21,6 +22,6 @@ def entry(tmp_path):
     """Makes entries of a case, by default the tiny student."""
 
     def make(case=STUDENT, ours=True, data="synthetic", batch_size=4, **settings):
-        return Entry(case, ours, {"precision": "float32", **settings}, data, batch_size, True, str(tmp_path / "run"))
+        return Entry(case, ours, {**FLOAT32, **settings}, data, batch_size, True, str(tmp_path / "run"))
 
     return make

@@ -36,7 +36,7 @@ def test_a_tiny_student_from_words_to_table_and_picture(tiny, tmp_path, capsys):
     assert len(pairs) == 2
     assert min(pairs) > 0
     for figure in result["contestants"].values():  # no seconds: those of a CPU mean nothing elsewhere
-        assert set(figure) == {"waiting_share", "peak_memory_mib"}
+        assert set(figure) == {"waiting_share", "peak_memory_mib", "gflop_per_step"}
     told = capsys.readouterr()
     assert told.out == markdown(content) + "\n"
     assert told.err == "tiny, synthetic images: ours, timm\n"

@@ -89,7 +89,7 @@ class Entry:
         """timm's distilled ViT of the same sizes and stochastic depth."""
         with torch.device("meta"):
             config = self.student().config
-        return timm.create_model(
+        student = timm.create_model(
             "deit_tiny_distilled_patch16_224",
             img_size=config.image_size,
             patch_size=config.patch_size,
@@ -100,6 +100,8 @@ class Entry:
             drop_path_rate=config.drop_path_rate,
             num_classes=CLASSES,
         )
+        student.set_distilled_training(True)
+        return student
 
     def network(self) -> nn.Module:
         """The student's teacher, not trained."""

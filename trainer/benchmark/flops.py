@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from trainer.benchmark.entry import Entry
@@ -22,25 +21,27 @@ def flops_of_step(entry: Entry) -> int:
     with torch.device("meta"):
         images = torch.empty(shape)
         if case.student is not None:
-            return trained_flops(entry.student(), images) + flops_of(entry.network().eval(), images)
+            student = entry.student() if entry.ours else entry.timm_student()
+            return trained_flops(student, images) + flops_of(entry.network().eval(), images)
         model, passes = entry.network(), 2 if case.training.get("sam_rho") else 1
         keys = flops_of(model, images) if case.training.get("loss") == "paco" else 0
         return passes * trained_flops(model, images) + keys
 
 
-def flops_of(model: nn.Module, images: torch.Tensor) -> int:
+def flops_of(model: Callable, images: torch.Tensor) -> int:
     """Operations of a forward pass."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(images)
     return counter.get_total_flops()
 
 
-def trained_flops(model: nn.Module, images: torch.Tensor) -> int:
-    """Operations of a forward and a backward pass."""
+def trained_flops(model: Callable, images: torch.Tensor) -> int:
+    """Operations of a forward and a backward pass of a network in training mode."""
     with FlopCounterMode(display=False) as counter:
-        output = model.train()(images)
-        parts = (output,) if isinstance(output, torch.Tensor) else tuple(output.values())
-        sum(part.sum() for part in parts).backward()
+        output = model(images)
+        if not isinstance(output, torch.Tensor):  # timm's students give a tuple, ours a mapping
+            output = sum(part.sum() for part in (output.values() if isinstance(output, dict) else output))
+        output.sum().backward()
     return counter.get_total_flops()
 
 

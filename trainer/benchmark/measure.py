@@ -108,12 +108,12 @@ class Benchmark:
             messages = {each: entry.to_message() for each, entry in entries.items()}
             with contestants(messages, Path(folder)) as started:
                 turns = started.take_turns(self.pairs, self.steps)
-        flops = flops_of_step(entries[taking_part[0]])
         found = {each: figures([turn for turn in turns if turn.contestant == each]) for each in taking_part}
-        if self.on_gpu:
-            for each, figure in found.items():
-                warm_up = started.facts[each]["warm_up_seconds"]
-                figure |= {"warm_up_seconds": round(warm_up, 1)}
+        for each, figure in found.items():
+            flops = flops_of_step(entries[each])
+            figure["gflop_per_step"] = round(flops / 1e9, 3)
+            if self.on_gpu:
+                figure["warm_up_seconds"] = round(started.facts[each]["warm_up_seconds"], 1)
                 seconds = [turn.seconds / self.steps for turn in turns if turn.contestant == each]
                 figure |= speed(seconds, batch_size, flops, ceiling)
         return {
@@ -121,7 +121,6 @@ class Benchmark:
             "what": case.what,
             "data": data,
             "batch_size": batch_size,
-            "gflop_per_step": round(flops / 1e9, 3),
             **{fact: started.facts[taking_part[0]][fact] for fact in ("threads", "workers")},
             "turns": [turn.contestant for turn in turns],
             "contestants": found,
