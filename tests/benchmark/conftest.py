@@ -22,6 +22,6 @@ def entry(tmp_path):
     """Makes entries of a case, by default the tiny student."""
 
     def make(case=STUDENT, ours=True, data="synthetic", batch_size=4, **settings):
-        return Entry(case, ours, {**FLOAT32, **settings}, data, batch_size, True, str(tmp_path / "run"))
+        return Entry(case, ours, {**FLOAT32, **settings}, data, batch_size, 3, True, str(tmp_path / "run"))
 
     return make

@@ -31,12 +31,12 @@ def test_a_tiny_student_from_words_to_table_and_picture(tiny, tmp_path, capsys):
     (result,) = content["results"]
     assert result["turns"] == ["ours", "timm"] * 2
     assert (result["case"], result["data"], result["batch_size"]) == ("tiny", "synthetic", 4)
-    assert (result["threads"], result["workers"]) == (1, 0)
+    assert result["threads"] == 1
     pairs = result["ratios"]["ours"]["timm"]["pairs"]
     assert len(pairs) == 2
     assert min(pairs) > 0
     for figure in result["contestants"].values():  # no seconds: those of a CPU mean nothing elsewhere
-        assert set(figure) == {"waiting_share", "peak_memory_mib", "gflop_per_step"}
+        assert set(figure) == {"waiting_share", "peak_memory_mib", "workers", "gflop_per_step"}
     told = capsys.readouterr()
     assert told.out == markdown(content) + "\n"
     assert told.err == "tiny, synthetic images: ours, timm\n"
@@ -48,7 +48,7 @@ def test_all_contestants_compiled_ones_too(tiny, tmp_path):
     file = tmp_path / "speed.json"
     benchmark.main(["tiny", "--pairs=1", "--steps=1", "--use_cpu", "--results", str(file)])
     results = json.loads(file.read_text())["results"]
-    assert [result["data"] for result in results] == ["synthetic", "real"]
+    assert [result["data"] for result in results] == ["synthetic", "host", "device"]
     for result in results:
         peers = {"timm", "timm_bf16_compiled"}
         assert {ours: set(peers) for ours, peers in result["ratios"].items()} == {
@@ -62,12 +62,12 @@ def test_on_a_gpu_seconds_count():
     figure = {"waiting_share": 0.012, "peak_memory_mib": 900, **measure.speed([0.02, 0.01, 0.04], 64, 10**12, 100.0)}
     assert (figure["images_per_second"], figure["ms_per_step"], figure["share_of_matmul"]) == (3200.0, 20.0, 0.5)
     found = {"ours": {"timm": {"median": 1.5, "min": 1.0, "max": 2.0}}}
-    result = {"case": "tiny", "data": "real", "batch_size": 64, "ratios": found}
+    result = {"case": "tiny", "data": "host", "batch_size": 64, "ratios": found}
     result["contestants"] = {"timm": figure, "ours": figure}
     content = {"matmul_tflops": 100.0, "contestants": {"timm": {}, "ours": {}}, "results": [result]}
     assert markdown(content).splitlines()[2:] == [
-        "| tiny | real | 64 | timm | 3200 | 20.0 | 50 % | 1.2 % | 900 | - |",
-        "| tiny | real | 64 | ours | 3200 | 20.0 | 50 % | 1.2 % | 900 | 1.50 (1.00 to 2.00) |",
+        "| tiny | host | 64 | timm | 3200 | 20.0 | 50 % | 1.2 % | 900 | - |",
+        "| tiny | host | 64 | ours | 3200 | 20.0 | 50 % | 1.2 % | 900 | 1.50 (1.00 to 2.00) |",
     ]
 
 
@@ -77,7 +77,7 @@ def test_on_a_gpu_seconds_count():
         (["vit_tiny"], "cases must be of vit_tiny_224, .*, got vit_tiny; did you mean vit_tiny_224"),
         (["student_32", "student_32"], "give each once"),
         (["--contestants", "theirs"], "contestants must be of timm, .*, got theirs"),
-        (["--data", "reel"], "data must be of synthetic, real, got reel; did you mean real"),
+        (["--data", "devise"], "data must be of synthetic, host, device, got devise; did you mean device"),
         (["--steps=0"], r"steps must lie in \[1, "),
         (["--pairs=0"], r"pairs must lie in \[1, "),
         (["--batch_size=7"], "batch_size must be even"),

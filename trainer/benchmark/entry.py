@@ -18,10 +18,10 @@ from trainer.teachers import Teacher, cifar_resnet  # noqa: F401  (registers its
 from trainer.teachers.arguments import TeacherArguments
 from trainer.teachers.training import build_classifier
 
-CLASSES = 100
-EPOCH_BATCHES = 96  # as many as an epoch of CIFAR-10-LT has
+CLASSES = 10
 WARM_UP = 3  # steps
 ENDLESS = 1e6  # epochs: the turns end the training
+NO_LOADING = {"dataloader_num_workers": 0, "dataloader_pin_memory": False}
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,9 @@ class Entry:
         case: what it trains.
         ours: whether by this package's Trainer.
         settings: its precision and compilation.
-        data: "synthetic" or "real".
+        data: "synthetic", or an `image_pipeline`, of which plain loops can have "host" alone.
         batch_size: images of a step; even, since timm mixes pairs.
+        epoch_batches: of an epoch, at whose begin the device pipeline may augment all its images.
         use_cpu: leave an accelerator alone.
         folder: an empty one, for what a training writes.
     """
@@ -43,6 +44,7 @@ class Entry:
     settings: dict
     data: str
     batch_size: int
+    epoch_batches: int
     use_cpu: bool
     folder: str
 
@@ -56,10 +58,14 @@ class Entry:
         return asdict(self)
 
     @property
+    def rows(self) -> int:
+        """Training images."""
+        return self.epoch_batches * self.batch_size
+
+    @property
     def counts(self) -> list[int]:
         """(C,) training images per class."""
-        rows = EPOCH_BATCHES * self.batch_size
-        return [rows // CLASSES + (c < rows % CLASSES) for c in range(CLASSES)]
+        return [self.rows // CLASSES + (c < self.rows % CLASSES) for c in range(CLASSES)]
 
     def arguments(self) -> RunArguments:
         """The training's settings: nothing is logged, saved, evaluated or averaged, and there is no DRW."""
@@ -72,7 +78,7 @@ class Entry:
             "logging_strategy": "no",
             "disable_tqdm": True,
             "use_cpu": self.use_cpu,
-            **({"dataloader_num_workers": 0, "dataloader_pin_memory": False} if self.data == "synthetic" else {}),
+            **(NO_LOADING if self.data == "synthetic" else {"image_pipeline": self.data}),
             **self.settings,
             **self.case.training,
         }

@@ -13,13 +13,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from trainer.augmentation import TrainingImages, TrainingSampler, train_transform
-from trainer.augmentation.device_images import collate
+from trainer.augmentation import PIPELINES, TrainingSampler, collate, training_images
+from trainer.augmentation.images import VIEWS
 from trainer.base_arguments import RunArguments
-from trainer.benchmark.entry import CLASSES, EPOCH_BATCHES, Entry
-from trainer.teachers.arguments import TeacherArguments
-from trainer.teachers.training import training_images
+from trainer.benchmark.entry import CLASSES, Entry
 
+DATA = ("synthetic", *PIPELINES)
 SOURCE_SIZE = 32  # pixels of the image files: CIFAR's, which the paper's recipes enlarge
 POOL = 4  # random batches
 
@@ -36,7 +35,7 @@ class RandomBatches(TorchDataset):
     def __init__(self, entry: Entry, device: torch.device, views: Sequence[str]):
         size, generator = entry.case.image_size, torch.Generator().manual_seed(0)
         shape = (entry.batch_size, 3, size, size)
-        self.rows = EPOCH_BATCHES * entry.batch_size
+        self.rows = entry.rows
         self.pool = [
             {
                 **{view: torch.randn(shape, generator=generator).to(device) for view in views},
@@ -53,21 +52,12 @@ class RandomBatches(TorchDataset):
         return dict(next(self.batches))
 
 
-def synthetic(entry: Entry, args: RunArguments) -> RandomBatches:
-    """Random tensors on the device."""
-    paco = isinstance(args, TeacherArguments) and args.loss == "paco"
-    return RandomBatches(entry, args.device, ["pixel_values", "second_view"] if paco else ["pixel_values"])
-
-
-def real(entry: Entry, args: RunArguments) -> TorchDataset:
-    """Image files that the training's own transforms augment, in its workers."""
-    rows = generated_rows(EPOCH_BATCHES * entry.batch_size)
-    if isinstance(args, TeacherArguments):
-        return training_images(args, rows)
-    return TrainingImages(rows, train_transform(args.train_transform, entry.case.image_size), args.seed)
-
-
-DATA = {"synthetic": synthetic, "real": real}
+def images_of(entry: Entry, args: RunArguments) -> TorchDataset:
+    """Random tensors on the device, or image files that a pipeline augments."""
+    if entry.data == "synthetic":
+        return RandomBatches(entry, args.device, VIEWS[: len(args.transforms)])
+    rows = generated_rows(entry.rows)
+    return training_images(entry.data, rows, args.transforms, entry.case.image_size, args.device, args.seed)
 
 
 def generated_rows(count: int) -> Dataset:
@@ -80,7 +70,7 @@ def generated_rows(count: int) -> Dataset:
 
 
 def batches_for_ever(images: TorchDataset, args: RunArguments) -> Iterator[dict[str, Tensor]]:
-    """Batches on the device as a plain loop has them: of the pool, or from torch's loader, epoch after epoch."""
+    """Batches on the device as a plain loop has them: of the pool, or of the host pipeline, epoch after epoch."""
     if isinstance(images, RandomBatches):
         yield from images.batches
     order = TrainingSampler.for_run(args, len(images))

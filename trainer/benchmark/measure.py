@@ -13,13 +13,14 @@ from tempfile import TemporaryDirectory
 import torch
 
 from trainer.benchmark.cases import CASES, CONTESTANTS
-from trainer.benchmark.entry import Entry
+from trainer.benchmark.entry import CLASSES, Entry
 from trainer.benchmark.flops import flops_of_step, matmul_ceiling
 from trainer.benchmark.turns import Turn, contestants
 from trainer.errors import RunError
 from trainer.machine import free_memory
 
 KIND = "deit-lt benchmark"
+EPOCH_BATCHES = 96  # as many as an epoch of CIFAR-10-LT has
 LIBRARIES = ("torch", "torchvision", "timm", "transformers", "accelerate")
 
 
@@ -92,14 +93,18 @@ class Benchmark:
     def _measure(self, name: str, data: str, taking_part: Sequence[str], ceiling: float | None) -> dict:
         case = CASES[name]
         batch_size = self.batch_size or (case.gpu_batch if self.on_gpu else case.cpu_batch)
+        # An epoch's images may be augmented at its begin: then each turn has one, however few steps it has.
+        least = self.steps * -(-CLASSES // (self.steps * batch_size))
+        epoch_batches = least if data == "device" else max(EPOCH_BATCHES, least)
         with TemporaryDirectory(prefix="deit-lt-benchmark-") as folder:
             entries = {
                 each: Entry(
                     case=case,
                     ours=CONTESTANTS[each].ours,
                     settings=CONTESTANTS[each].settings,
-                    data=data,
+                    data=data if CONTESTANTS[each].ours or data != "device" else "host",
                     batch_size=batch_size,
+                    epoch_batches=epoch_batches,
                     use_cpu=not self.on_gpu,
                     folder=str(Path(folder, each)),
                 )
@@ -111,6 +116,7 @@ class Benchmark:
         found = {each: figures([turn for turn in turns if turn.contestant == each]) for each in taking_part}
         for each, figure in found.items():
             flops = flops_of_step(entries[each])
+            figure["workers"] = started.facts[each]["workers"]
             figure["gflop_per_step"] = round(flops / 1e9, 3)
             if self.on_gpu:
                 figure["warm_up_seconds"] = round(started.facts[each]["warm_up_seconds"], 1)
@@ -121,7 +127,7 @@ class Benchmark:
             "what": case.what,
             "data": data,
             "batch_size": batch_size,
-            **{fact: started.facts[taking_part[0]][fact] for fact in ("threads", "workers")},
+            "threads": started.facts[taking_part[0]]["threads"],
             "turns": [turn.contestant for turn in turns],
             "contestants": found,
             "ratios": ratios(turns),

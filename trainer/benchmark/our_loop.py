@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch.utils.data import Dataset as TorchDataset
 from transformers import TrainerCallback
 
-from trainer.augmentation.device_images import collate
+from trainer.augmentation import collate
 from trainer.base_arguments import RunArguments
 from trainer.base_trainer import BaseTrainer
 from trainer.benchmark.entry import Entry

@@ -24,7 +24,7 @@ def train_by_timm(entry: Entry, args: DistillationArguments, images: TorchDatase
     Args:
         entry: what is trained.
         args: of which batch, mixing, smoothing, precision and compilation count.
-        images: from `DATA`.
+        images: from `images_of`, synthetic or of the host pipeline.
         stopwatch: which ends it, by `Ended`.
     """
     device = args.device

@@ -30,32 +30,34 @@ def plot_ratios(content: dict, path: Path) -> None:
             f"there is nothing to draw in {path}: nothing of ours was compared with another; leave out --plot"
         )
     from matplotlib.figure import Figure  # here, so that contestants start without it
+    from matplotlib.patches import Patch
 
-    height = 0.8 / len(kinds)
-    figure = Figure(figsize=(8, 1.6 + len(compared) * (0.35 + 0.22 * len(kinds))), layout="constrained")
-    axes = figure.subplots()
-    for index, (ours, peer) in enumerate(kinds):
-        found = [(row, result["ratios"].get(ours, {}).get(peer)) for row, result in enumerate(compared)]
-        found = [(row, ratio) for row, ratio in found if ratio]
-        places = [row + (index - (len(kinds) - 1) / 2) * height for row, _ in found]
-        medians = [ratio["median"] for _, ratio in found]
-        spread = [
-            [r["median"] - r["min"] for _, r in found],
-            [r["max"] - r["median"] for _, r in found],
-        ]
-        colour, label = COLOURS[index % len(COLOURS)], f"{ours} against {peer}"
-        axes.barh(places, medians, 0.9 * height, xerr=spread, color=colour, ecolor="0.3", label=label)
-        for place, (_, ratio) in zip(places, found, strict=True):
-            axes.annotate(
-                f"{ratio['median']:.2f}", (ratio["max"], place), (4, 0), textcoords="offset points", va="center"
-            )
+    figure = Figure(figsize=(8, 1.6 + 0.25 * sum(_bars(result) for result in compared)), layout="constrained")
+    axes, place, ticks = figure.subplots(), 0.0, []
+    for result in compared:
+        ticks.append(place + (_bars(result) - 1) / 2)
+        for ours, peers in result["ratios"].items():
+            for peer, ratio in peers.items():
+                reach = [[ratio["median"] - ratio["min"]], [ratio["max"] - ratio["median"]]]
+                colour = COLOURS[kinds.index((ours, peer)) % len(COLOURS)]
+                axes.barh(place, ratio["median"], 0.9, xerr=reach, color=colour, ecolor="0.3")
+                text = {"textcoords": "offset points", "va": "center"}
+                axes.annotate(f"{ratio['median']:.2f}", (ratio["max"], place), (4, 0), **text)
+                place += 1
+        place += 0.6
     axes.axvline(1, color="black", linewidth=1)
-    axes.set_yticks(range(len(compared)), [f"{result['case']}\n{result['data']} images" for result in compared])
+    axes.set_yticks(ticks, [f"{result['case']}\n{result['data']} images" for result in compared])
     axes.invert_yaxis()
     axes.margins(x=0.12)
     axes.set_xlim(left=0)
     axes.set_xlabel("its time over ours: above 1 ours is faster (bar: median; line: all pairs)")
     axes.set_title(content["device"])
-    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    patches = [Patch(color=COLOURS[index % len(COLOURS)]) for index in range(len(kinds))]
+    labels = [f"{ours} against {peer}" for ours, peer in kinds]
+    figure.legend(patches, labels, loc="outside lower center", ncols=2, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, format="png", dpi=150)
+
+
+def _bars(result: dict) -> int:
+    return sum(map(len, result["ratios"].values()))

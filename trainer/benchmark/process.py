@@ -8,7 +8,7 @@ import traceback
 import torch
 
 from trainer.benchmark.entry import WARM_UP, Entry
-from trainer.benchmark.images import DATA
+from trainer.benchmark.images import images_of
 from trainer.benchmark.our_loop import train_by_us
 from trainer.benchmark.plain_loops import train_by_timm, train_by_torch
 from trainer.benchmark.stopwatch import Channel, Ended, Stopwatch
@@ -35,9 +35,9 @@ def train(entry: Entry, channel: Channel) -> None:
     args = entry.arguments()
     ours_or_timms = train_by_us if entry.ours else train_by_timm
     loop = train_by_torch if entry.case.student is None and not entry.ours else ours_or_timms
-    workers = args.dataloader_num_workers
-    with threads_beside(workers, args.device):
-        images = DATA[entry.data](entry, args)
+    with threads_beside(args.dataloader_num_workers, args.device):
+        images = images_of(entry, args)
+        workers = 0 if getattr(images, "resident", False) else args.dataloader_num_workers
         ready = workers * (args.dataloader_prefetch_factor or 2)  # torch's default
         facts = {"threads": torch.get_num_threads(), "workers": workers}
         loop(entry, args, images, Stopwatch(channel, args.device, WARM_UP, ready, facts))

@@ -34,7 +34,11 @@ class BenchmarkArguments:
     _argument_group_name = "Benchmark"
 
     contestants: list[str] = setting(list(CONTESTANTS), f"Of {', '.join(CONTESTANTS)}.")
-    data: list[str] = setting(list(DATA), "synthetic: tensors that are there already; real: image files, augmented.")
+    data: list[str] = setting(
+        list(DATA),
+        "synthetic: tensors that are there already; host and device: image files by that image_pipeline, which timm's "
+        "loop has on the host alone.",
+    )
     pairs: int = setting(5, "Turns of each contestant.")
     steps: int = setting(10, "Optimiser steps of a turn.")
     batch_size: int | None = setting(None, "Images of a step, an even number; the case's if not given.")
