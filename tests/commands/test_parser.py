@@ -7,6 +7,7 @@ from helpers import write_recipe
 
 from trainer.arguments import DataArguments, DistillationArguments, ModelArguments
 from trainer.commands import (
+    benchmark,
     classify,
     compare,
     compare_teachers,
@@ -26,7 +27,7 @@ from trainer.run.recipes import student_recipe
 
 COMMANDS = [
     *(finetune, train_teacher_command, evaluate, evaluate_teacher, flatness, compare, compare_teachers, classify),
-    recipes,
+    *(recipes, benchmark),
 ]
 
 

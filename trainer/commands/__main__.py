@@ -16,6 +16,7 @@ COMMANDS = {
     "flatness": "how far the loss of teachers rises where their weights are perturbed",
     "compare": "a student with and without its teacher and DRW, over seeds",
     "compare-teachers": "teachers beside each other, over seeds or the values of a setting",
+    "benchmark": "how fast a training step is, beside timm's",
     "recipes": "the recipes that come with the package; or the text of one, to copy",
 }
 

@@ -18,7 +18,7 @@ class CommandParser(argparse.ArgumentParser):
         description: for `--help`.
         kinds: argument classes, whose fields are the flags.
         words: what each word is, by its name in capitals; one in brackets may be left out, one that ends in "..."
-            may come several times.
+            may come several times; in brackets, any number of times.
     """
 
     def __init__(self, name: str, description: str, *kinds: type, words: dict[str, str]):
@@ -59,7 +59,8 @@ class CommandParser(argparse.ArgumentParser):
 
 
 def _times(word: str) -> str | None:
-    return "?" if word.startswith("[") else "+" if word.endswith("...") else None
+    several, optional = word.strip("[]").endswith("..."), word.startswith("[")
+    return {(True, True): "*", (True, False): "+", (False, True): "?"}.get((several, optional))
 
 
 def _spellings(entry: Field) -> list[str]:
