@@ -56,9 +56,8 @@ def pictures(count: int, size: int = 32) -> Dataset:
     made = []
     for _ in range(count):
         coarse = PILImage.fromarray(rng.integers(0, 256, (6, 6, 3), np.uint8)).resize((size, size), 3)
-        made.append(
-            PILImage.fromarray(np.clip(np.asarray(coarse) + rng.normal(0, 8, (size, size, 3)), 0, 255).astype("u1"))
-        )
+        pixels = np.asarray(coarse) + rng.normal(0, 8, (size, size, 3))
+        made.append(PILImage.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)))
     features = Features({"image": Image(), "label": ClassLabel(names=["0", "1"])})
     return Dataset.from_dict({"image": made, "label": [row % 2 for row in range(count)]}, features)
 
@@ -67,9 +66,8 @@ def compared(name: str, size: int, count: int) -> dict:
     """The ratio of the two pipelines, pair by pair: median, least and largest; and milliseconds of each."""
     rows = pictures(count)
     both = [training_images(pipeline, rows, [name], size, CPU, 0) for pipeline in ("host", "device")]
-    seconds = [[one_turn(images, epoch, count) for images in both] for epoch in range(PAIRS + 1)][
-        1:
-    ]  # the first warms
+    seconds = [[one_turn(images, epoch, count) for images in both] for epoch in range(PAIRS + 1)]
+    del seconds[0]  # in which caches fill
     ratios = sorted(host / device for host, device in seconds)
     host, device = (statistics.median(column) / count for column in zip(*seconds, strict=True))
     return {

@@ -79,11 +79,7 @@ def trained(pipeline: str, seed: int, data) -> dict:
         trainer.train()
         metrics = trainer.evaluate()
         losses = [row["loss"] for row in read_history(folder) if "loss" in row]
-    return {
-        "loss": losses[-1],
-        "balanced_accuracy": metrics["eval_mean_balanced_accuracy"],
-        "device": device_in_words(args.device, 1, "float32"),
-    }
+    return {"loss": losses[-1], "balanced_accuracy": metrics["eval_mean_balanced_accuracy"]}
 
 
 if __name__ == "__main__":
