@@ -60,8 +60,9 @@ def test_checkpointing_keeps_the_input_of_each_layer(monkeypatch):
     figures = {how: memory.counted(STUDENT, "float32", how, CPU) for how in (False, True)}
     difference = figures[False]["kept_per_image"] - figures[True]["kept_per_image"]
     again = figures[True]["recomputed_per_image"]
-    # Without it all three layers keep what one computes again; with it each keeps its input, which is in both counts.
-    assert difference == pytest.approx(3 * again, abs=3 * unit)
+    # Without it all three layers keep what one computes again, the last one less, which has two tokens' output alone;
+    # with it each keeps its input, which is in both counts.
+    assert 2 * again < difference < 3 * again
     assert again > 10 * unit
 
 

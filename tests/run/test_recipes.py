@@ -15,7 +15,7 @@ CPU = {"use_cpu": True}
 def test_every_recipe_can_be_read():
     """All keys and values are known, and a teacher recipe that is named is there."""
     paths = list(RECIPES.glob("*.yaml"))
-    assert len(paths) == 10
+    assert len(paths) == 12
     for path in paths:
         recipe = student_recipe(path, CPU)
         assert recipe.teacher.name == Path(recipe.training.teacher).stem

@@ -61,7 +61,7 @@ class Case:
 
 def _vit(preset: str, gpu_batch: int) -> Case:
     what = f"student of the preset {preset} at 224 px, teacher ResNet-50"
-    return Case(what, "resnet50", 224, 8, gpu_batch, {"preset": preset})
+    return Case(what, "resnet50", 224, 16, gpu_batch, {"preset": preset})
 
 
 def _teacher(what: str, *contestants: str, **training) -> Case:

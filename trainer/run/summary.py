@@ -43,7 +43,7 @@ def banner(
         f"{args.gradient_accumulation_steps} accumulated x {args.world_size} rank(s) = {args.global_batch_size}; "
         f"learning rate {args.peak_learning_rate:.3g}, {args.lr_scheduler_type.value} {_floor(args)}".rstrip(),
         "selection": args.model_selection,
-        "machine": f"{args.device_in_words}; {args.dataloader_num_workers} worker(s)",
+        "machine": f"{args.device_in_words}{_compiled(trainer)}; {_images(trainer)}",
     }
     width = max(map(len, lines))
     return "\n".join(wrapped(f"{name.ljust(width)}  {text}", indent=width + 2) for name, text in lines.items())
@@ -58,6 +58,19 @@ def _teacher(teacher: RunTeacher | None, accuracy: float | None) -> str:
         return text
     tail = "" if own["tail"] is None else f" (tail {own['tail']:.1f})"  # None where no tail class is tested
     return f"{text}, {own['accuracy']:.1f} % of its test set{tail}"
+
+
+def _compiled(trainer: DeiTLTTrainer) -> str:
+    return ", compiled (the first step takes a minute or two)" if trainer.compiles else ""
+
+
+def _images(trainer: DeiTLTTrainer) -> str:
+    workers = f"{trainer.args.dataloader_num_workers} worker(s)"
+    if trainer.args.image_pipeline == "host":
+        return workers
+    if trainer.train_dataset.resident:
+        return "images kept and augmented on the device"
+    return f"images decoded by {workers}, augmented on the device"
 
 
 def _floor(args) -> str:
