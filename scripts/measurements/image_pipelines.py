@@ -92,16 +92,16 @@ def one_turn(images: TrainingImages, epoch: int, count: int) -> float:
 
 def contact_sheet(path: Path, count: int = 32, size: int = 32) -> None:
     """The same images by both pipelines, side by side: the draws differ, the kinds of pictures must not."""
-    rows = load_long_tailed("digits")["train"].select(range(count // 2))
-    coloured = pictures(count // 2)
-    figure, axes = plt.subplots(1, 2, figsize=(11, 6), layout="constrained")
+    digits = load_long_tailed("digits")["train"].select(range(count // 2))["image"]
+    both = [*pictures(count // 2)["image"], *(digit.convert("RGB").resize((size, size)) for digit in digits)]
+    features = Features({"image": Image(), "label": ClassLabel(names=["0"])})
+    rows = Dataset.from_dict({"image": both, "label": [0] * count}, features)
+    keys = [ImageKey(row, 0, row) for row in range(count)]
+    figure, axes = plt.subplots(1, 2, figsize=(11, 3.2), layout="constrained")
     for axis, pipeline in zip(axes, ("host", "device"), strict=True):
-        tiles = []
-        for part in (coloured, rows):
-            images = training_images(pipeline, part, ["paper"], size, CPU, 0)
-            keys = [ImageKey(row, 0, row) for row in range(len(part))]
-            tiles.append(images.finish(collate(images.__getitems__(keys)))["pixel_values"])
-        pixels = torch.cat(tiles) * torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+        images = training_images(pipeline, rows, ["paper"], size, CPU, 0)
+        pixels = images.finish(collate(images.__getitems__(keys)))["pixel_values"]
+        pixels = pixels * torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
         pixels = (pixels + torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)).clamp(0, 1)
         sheet = pixels.unflatten(0, (-1, 8)).permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
         axis.imshow(sheet.numpy())
