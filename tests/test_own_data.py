@@ -5,14 +5,13 @@ What needs a GPU or the network is read, down to its settings, and not run.
 
 import re
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from helpers import image_tree
 
-from trainer.commands import finetune
+from trainer.commands import finetune, processes
 from trainer.commands.__main__ import main as deit_lt
 
 TEXT = (Path(__file__).parents[1] / "docs" / "own_data.md").read_text()
@@ -62,11 +61,12 @@ def run(folder, monkeypatch):
             patch.setattr(sys, "argv", list(map(str, words)))
             deit_lt()
 
-    def run_instead_of_a_process(words, **kwargs):
-        run(["deit-lt", *words[words.index("trainer.commands") + 1 :]])
-        return subprocess.CompletedProcess(words, 0)
+    def run_instead_of_processes(jobs, at_a_time):
+        for job in jobs:
+            run(["deit-lt", *job.words])
+        return []
 
-    monkeypatch.setattr(subprocess, "run", run_instead_of_a_process)
+    monkeypatch.setattr(processes, "run_side_by_side", run_instead_of_processes)
     return run
 
 

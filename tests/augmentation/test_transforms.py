@@ -80,6 +80,7 @@ def test_unknown_name_lists_the_known():
         train_transform("strong", 32)
 
 
+@pytest.mark.slow
 def test_the_papers_transform_20000_times():
     """Pillow 13 raises at 0 bits of posterize, which comes about once in 700 images; a small size keeps it quick."""
     transform, image = train_transform("paper", 16), picture(16)
@@ -89,6 +90,7 @@ def test_the_papers_transform_20000_times():
     assert torch.isfinite(tensor).all()
 
 
+@pytest.mark.slow
 def test_randaugment_2000_times():
     transform, image = train_transform("randaugment", 16), picture(16)
     with seeded(0):
