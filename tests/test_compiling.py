@@ -5,12 +5,15 @@ import shutil
 
 import pytest
 import torch
-from helpers import arguments, history, tiny_student, training_images
+from helpers import arguments, history, picture_dataset, tiny_student, training_images
 from torch import nn
 
 from trainer import compiling
 from trainer.compiling import LONG, compilation_pays, padded
 from trainer.teachers import Teacher
+from trainer.teachers.arguments import TeacherArguments
+from trainer.teachers.training import build_classifier, teacher_trainer
+from trainer.teachers.training import training_images as training_images_of_a_teacher
 from trainer.trainer import DeiTLTTrainer
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -78,8 +81,8 @@ class Brightness(nn.Module):
         return images.mean(dim=(1, 2, 3)).unsqueeze(1) * self.weight * torch.tensor([-1.0, 0.0, 1.0])
 
 
-def trained(folder, monkeypatch, compiled):
-    """A run of three epochs with DRW and a last batch of two images; "compiled" by a stand-in that counts shapes."""
+def counted(monkeypatch):
+    """A stand-in for the compiler: the names and image shapes of what it is asked to compile."""
     shapes = set()
 
     def compile(network, **settings):
@@ -91,6 +94,12 @@ def trained(folder, monkeypatch, compiled):
         return call
 
     monkeypatch.setattr(torch, "compile", compile)
+    return shapes
+
+
+def trained(folder, monkeypatch, compiled):
+    """A run of three epochs with DRW and a last batch of two images."""
+    shapes = counted(monkeypatch)
     args = arguments(folder, torch_compile=compiled, per_device_train_batch_size=6, **DRW)
     teacher = Teacher(Brightness(), None, (0.5,) * 3, (0.5,) * 3)
     trainer = DeiTLTTrainer(tiny_student(), args, teacher, train_dataset=training_images((8, 5, 1)))
@@ -109,6 +118,23 @@ def test_a_training_compiles_one_shape_of_each_network_and_learns_the_same(tmp_p
         torch.testing.assert_close(one, other, atol=2e-5, rtol=0)
     losses = [[row["loss"] for row in history(tmp_path / name) if "loss" in row] for name in ("plain", "compiled")]
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+
+
+@pytest.mark.parametrize("settings", [{"loss": "ldam", "sam_rho": [0.1]}, {"loss": "paco", "paco_queue": 16}])
+def test_a_teachers_whole_batches_are_compiled(tmp_path, monkeypatch, settings):
+    shapes = counted(monkeypatch)
+    args = TeacherArguments(
+        output_dir=str(tmp_path), architecture="resnet8_cifar", image_size=8, num_train_epochs=1, warmup_epochs=0,
+        per_device_train_batch_size=6, save_strategy="no", torch_compile=True, use_cpu=True, disable_tqdm=True,
+        second_transform="crop_flip", **settings,
+    )  # fmt: skip
+    data = picture_dataset((8, 5, 3))  # the last of three batches has four images
+    trainer = teacher_trainer(
+        build_classifier(args, 3), args, [8, 5, 3], train_dataset=training_images_of_a_teacher(args, data)
+    )
+    trainer.train()
+    assert {shape for _, shape in shapes} == {(6, 3, 8, 8)}
+    assert len(shapes) == 1
 
 
 @pytest.mark.slow

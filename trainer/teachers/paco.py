@@ -117,7 +117,7 @@ class PaCoTrainer(TeacherTrainer):
 
     def training_loss(self, model, inputs) -> torch.Tensor:
         """PaCo's loss of one batch, every rank's queries and keys and the queue as contrast."""
-        logits, queries = model(self.channels_last(inputs["pixel_values"]))
+        logits, queries = self.outputs(model, inputs["pixel_values"])
         all_queries = _gather_with_gradient(queries)
         contrast = torch.cat([all_queries, inputs["keys"], self.model.queue])
         contrast_labels = torch.cat([inputs["all_labels"], inputs["all_labels"], self.model.queue_labels])

@@ -89,7 +89,15 @@ class TeacherTrainer(BaseTrainer):
     def training_loss(self, model, inputs) -> Tensor:
         """Mean loss, re-weighted from `drw_start_epoch` on (LDAM-DRW, Cao et al. 2019, algorithm 1)."""
         weights = self.class_weights if self.args.in_drw(self.state.epoch) else None
-        return self.criterion(model(self.channels_last(inputs["pixel_values"])), inputs["labels"], weights)
+        return self.criterion(self.outputs(model, inputs["pixel_values"]), inputs["labels"], weights)
+
+    def outputs(self, model, images: Tensor):
+        """What a network makes of the images of a step; compiled, if asked for, but for a last partial batch.
+
+        That one would be compiled anew, and BatchNorm does not let it be filled up.
+        """
+        network = self.for_training(model) if len(images) == self.args.train_batch_size else model
+        return network(self.channels_last(images))
 
     @staticmethod
     def channels_last(images: Tensor) -> Tensor:
