@@ -20,6 +20,7 @@ def tiny(monkeypatch):
     monkeypatch.setitem(CASES, "tiny", TINY)
 
 
+@pytest.mark.slow
 def test_a_tiny_student_from_words_to_table_and_picture(tiny, tmp_path, capsys):
     file, picture = tmp_path / "new" / "speed.json", tmp_path / "new" / "speed.png"
     words = ["tiny", "--pairs=2", "--steps=2", "--contestants", "ours", "timm", "--data=synthetic", "--use_cpu"]

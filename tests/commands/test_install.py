@@ -56,6 +56,7 @@ def test_from_an_empty_folder_to_a_classified_image(installed, tmp_path):
     assert str(installed.parents[1]) in where.stdout  # neither this checkout nor an editable install of it
 
 
+@pytest.mark.slow
 def test_a_usage_error_is_one_line_without_a_traceback(installed, tmp_path):
     wrong = run(installed, "finetune", "digits_lt", "--alhpa=1", cwd=tmp_path)
     assert wrong.returncode == 2

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from trainer.evaluation import expert_report
 
@@ -26,6 +27,7 @@ print(json.dumps([at_once, in_batches]))
 """
 
 
+@pytest.mark.slow
 def test_the_metric_opens_offline_and_equals_the_report(tmp_path):
     rng = np.random.default_rng(0)
     labels = np.arange(40) % 4

@@ -248,6 +248,7 @@ for trust in (False, True):  # with the package imported its own class is used, 
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["package", "copy"])
 def test_package_and_copy_live_in_one_process(folder, tmp_path, first):
     root = os.path.dirname(os.path.dirname(modeling_deit_lt.__file__))

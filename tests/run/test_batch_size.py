@@ -81,6 +81,7 @@ def test_a_batch_that_fits_is_left_as_it_is(recipe, memory, tmp_path):
     assert "found" not in json.loads((tmp_path / "plain" / "settings.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_what_was_found(recipe, memory, monkeypatch, tmp_path):
     """Also on a device that could hold more, with the flag and without: what is learned depends on the batch."""
     memory(5)

@@ -101,6 +101,7 @@ def test_a_pipeline_scores_as_the_teachers_test(teacher, images):
     assert dict(classify(open_model(teacher), example(images))) == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_in_a_new_process_the_import_of_our_teachers_is_enough(trained, images, tmp_path):
     folder, image = trained("cosine"), tmp_path / "example.png"
     example(images).save(image)
