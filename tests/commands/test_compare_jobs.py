@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 
+import psutil
 import pytest
 from helpers import SCRIPTS, command, image_tree, write_recipe
 
@@ -98,7 +99,20 @@ def test_fewer_runs_than_jobs_share_all_cores(folder):
 
 
 def test_after_a_failure_none_starts_and_those_that_run_are_waited_for(folder):
-    failed = run_side_by_side([job(folder, "a", 2), job(folder, "b", 2, code=3), job(folder, "c")], 2)
+    """The first one ends only after the failure has been seen."""
+
+    def let_the_first_end():
+        while not (folder / "b.json").exists():
+            time.sleep(0.01)
+        failing = int((folder / "b.begun").read_text())
+        while psutil.pid_exists(failing):  # until it is waited for
+            time.sleep(0.01)
+        (folder / "third.begun").touch()
+
+    helper = threading.Thread(target=let_the_first_end)
+    helper.start()
+    failed = run_side_by_side([job(folder, "a", 3), job(folder, "b", 2, code=3), job(folder, "c")], 2)
+    helper.join()
     assert [one.name for one in failed] == ["b"]
     assert told(folder, "a")["end"]
     assert not (folder / "c.begun").exists()
