@@ -41,11 +41,14 @@ def deciding_settings(arguments) -> dict:
     return {name: _plain(getattr(arguments, name)) for name in names}
 
 
+GLOBAL_BATCH = "train_batch_size of all ranks"
+
+
 def over_all_ranks(arguments) -> dict:
     """The deciding settings of a training, with the batch of all ranks: however many share it, the run is the same."""
     settings = deciding_settings(arguments)
     batch = settings.pop("per_device_train_batch_size") * arguments.world_size
-    return {**settings, "train_batch_size of all ranks": batch}
+    return {**settings, GLOBAL_BATCH: batch}
 
 
 def changed_settings(arguments) -> dict:

@@ -68,3 +68,17 @@ def adopt_classes(model: DeiTLTForImageClassification, rows: Dataset) -> None:
 def class_names_of(model: DeiTLTForImageClassification) -> list[str]:
     """(C,) a model's classes in the order of its outputs."""
     return [model.config.id2label[index] for index in range(model.config.num_labels)]
+
+
+def checkpoint_layers(model: DeiTLTForImageClassification, settings: dict | None = None) -> None:
+    """Have a student forget what its layers computed until its backward pass, as a training does at its begin.
+
+    Args:
+        model: the student.
+        settings: `gradient_checkpointing_kwargs`. Default: none.
+    """
+    given = dict(settings or {})
+    every, offload = given.pop("every_n_layers", 1), given.pop("offload", False)
+    # The name of newer versions, of which the older name warns.
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable(given or None, every_n_layers=every, offload=offload)

@@ -113,12 +113,14 @@ class DeiTLTTrainer(BaseTrainer):
 
     def _asked_to_compile(self) -> bool:
         """Also where it pays, if that is left to the trainer."""
+        return super()._asked_to_compile() or (self.args.torch_compile == "auto" and self._compilation_pays())
+
+    def _compilation_pays(self) -> bool:
         args = self.args
-        if super()._asked_to_compile() or args.torch_compile is False or self.train_dataset is None:
-            return super()._asked_to_compile()
+        if self.train_dataset is None or self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            return False
         batches = args.num_train_epochs * len(self.train_dataset) / (args.train_batch_size * args.world_size)
-        sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
-        return not sharded and compilation_pays(args.device, args.mixed_precision, int(batches))
+        return compilation_pays(args.device, args.mixed_precision, int(batches))
 
     def _prepared(self, dataset, processor):
         """Evaluation images of plain rows; anything else as it is."""

@@ -27,7 +27,7 @@ from modeling_deit_lt import DeiTLTForImageClassification
 from trainer.arguments import ModelArguments
 from trainer.machine import device_in_words, free_memory
 from trainer.run.files import write_json
-from trainer.students import build_student
+from trainer.students import build_student, checkpoint_layers
 
 RESULTS = Path(__file__).parents[1] / "results"
 CLASSES = 10
@@ -82,8 +82,7 @@ def student(settings: ModelArguments, checkpointing: bool) -> DeiTLTForImageClas
     """A student as a training has it."""
     model = build_student(settings, [str(label) for label in range(CLASSES)], [1] * CLASSES, 0).train()
     if checkpointing:
-        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
-        enable()
+        checkpoint_layers(model)
     return model
 
 

@@ -15,7 +15,7 @@ from timm.data.auto_augment import RandAugment
 from torch import Tensor
 from torchvision import transforms
 
-from trainer.augmentation import randaugment, seeded, train_transform
+from trainer.augmentation import seeded, stacks, train_transform
 from trainer.augmentation.randaugment import OPERATIONS, PACO, PAPER, apply_randaugment, draw_randaugment
 
 NAMES = {PAPER: "paper", PACO: "randaugment"}
@@ -101,7 +101,7 @@ def test_an_image_depends_on_its_row_alone(settings, monkeypatch):
         for rows in order.split([1, 3, 64, 132])
     ]
     assert torch.equal(torch.cat(parts), together[order])
-    monkeypatch.setattr(randaugment, "CHUNK_BYTES", 7 * 3 * 32 * 32)
+    monkeypatch.setattr(stacks, "PIECE", 7 * 4 * 3 * 32 * 32)
     assert torch.equal(apply_randaugment(settings, images, draws), together)
 
 

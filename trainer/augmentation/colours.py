@@ -57,9 +57,8 @@ def autocontrast_tables(images: Tensor) -> Tensor:
     lowest, highest = _extremes(images)
     widths = (highest - lowest).clamp(min=1).double()
     scales = torch.full_like(widths, 255) / widths  # 255 / widths would take a reciprocal, which rounds twice
-    stretched = (
-        (_values(images.device) * scales + -lowest * scales).clamp(0, 255).long()
-    )  # in Pillow's order: it cuts off
+    # In Pillow's order; it cuts the fraction off.
+    stretched = (_values(images.device) * scales + -lowest * scales).clamp(0, 255).long()
     return torch.where(lowest < highest, stretched, _values(images.device)).to(torch.uint8)
 
 
@@ -110,7 +109,7 @@ def adjust_sharpness(images: Tensor, factors: Tensor) -> Tensor:
 
 
 def grey(images: Tensor) -> Tensor:
-    """Pillow's "L" of (n, 3, S, S) uint8 images: (n, 1, S, S) int32."""
+    """Pillow's "L" of (n, 3, S, S) images of whole numbers: (n, 1, S, S) int32."""
     red, green, blue = images.int().split(1, dim=1)
     return (19595 * red + 38470 * green + 7471 * blue + 32768) >> 16
 

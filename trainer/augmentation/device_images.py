@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
 from trainer.augmentation.batch_transforms import CROPPED, augment, draw, frame, frame_picture
+from trainer.augmentation.crops import square_of_picture
 from trainer.augmentation.erasing import erase
 from trainer.augmentation.images import EvaluationImages, TrainingImages
 from trainer.augmentation.sampler import ImageKey
@@ -87,42 +88,40 @@ class DeviceImages(TrainingImages):
         if self.resident and size <= AHEAD * 1e9:
             positions = np.arange(len(rows))
             keys = np.stack([rows, np.full_like(rows, epoch), positions], axis=1)
-            framed = self._framed({KEYS: keys})
-            drawn = self._drawn(keys)
-            self._ahead = epoch, rows, {v: augment(self.transforms[v], framed[v], drawn[v]) for v in framed}
+            self._ahead = epoch, rows, self._augmented({KEYS: keys}, self._drawn(keys))
 
     def finish(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """The augmented, normalised views of a batch of the loader, and its labels."""
         keys = batch[KEYS]
-        rows, positions = keys[:, 0], keys[:, 2]
         drawn, result = self._drawn(keys), {}
         if self._is_ahead(keys):
-            places = to_device(torch.from_numpy(positions.copy()), self.device)
+            places = self._on_device(keys[:, 2])
             views = {view: images.index_select(0, places) for view, images in self._ahead[2].items()}
         else:
-            framed = self._framed(batch)
-            views = {view: augment(self.transforms[view], framed[view], drawn[view]) for view in framed}
+            views = self._augmented(batch, drawn)
         for view, images in views.items():
             result[view] = (images - self.mean) / self.std
             if "erase_box" in drawn[view]:
                 erase(result[view], drawn[view], self._normal_numbers())
-        labels = (
-            self.labels[to_device(torch.from_numpy(rows.copy()), self.device)] if self.resident else batch["labels"]
-        )
-        return {**result, "labels": labels.to(self.device)}
+        labels = self.labels[self._on_device(keys[:, 0])] if self.resident else batch["labels"].to(self.device)
+        return {**result, "labels": labels}
 
     def _is_ahead(self, keys: np.ndarray) -> bool:
         if self._ahead is None or self._ahead[0] != keys[0, 1] or keys[:, 2].max() >= len(self._ahead[1]):
             return False
         return bool((self._ahead[1][keys[:, 2]] == keys[:, 0]).all())
 
-    def _framed(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """The squares of a batch, of each view."""
-        if not self.resident:
-            return {view: batch[view].to(self.device) for view in self.transforms}
-        images = self.stack.index_select(0, to_device(torch.from_numpy(batch[KEYS][:, 0].copy()), self.device))
-        drawn = self._drawn(batch[KEYS])
-        return {view: frame(name, images, drawn[view], self.image_size) for view, name in self.transforms.items()}
+    def _augmented(self, batch: dict[str, Any], drawn: dict[str, Draws]) -> dict[str, Tensor]:
+        """The views of a batch of the loader as bytes, framed by its worker or here."""
+        if self.resident:
+            images = self.stack.index_select(0, self._on_device(batch[KEYS][:, 0]))
+            framed = {v: frame(name, images, drawn[v], self.image_size) for v, name in self.transforms.items()}
+        else:
+            framed = {view: batch[view].to(self.device) for view in self.transforms}
+        return {view: augment(self.transforms[view], framed[view], drawn[view]) for view in framed}
+
+    def _on_device(self, column: np.ndarray) -> Tensor:
+        return to_device(torch.from_numpy(np.ascontiguousarray(column)), self.device)
 
     def _drawn(self, keys: np.ndarray) -> dict[str, Draws]:
         """What was drawn for a batch, of each view; beyond the images of an epoch the draws begin again."""
@@ -139,8 +138,7 @@ class DeviceImages(TrainingImages):
         if self._noise is None:
             # The last number is not 0: those of epoch 0 end so, and a hash does not see zeros at the end.
             generator = torch.Generator().manual_seed(hashed(self.seed, 0, 0, 1))
-            self._noise = torch.randn(NOISE, generator=generator)
-            self._noise = self._noise.to(self.device)
+            self._noise = torch.randn(NOISE, generator=generator).to(self.device)
         return self._noise
 
     def _stack(self) -> Tensor | None:
@@ -153,7 +151,7 @@ class DeviceImages(TrainingImages):
         for row in range(len(self)):
             ((picture, _),) = self.read([row])
             if whole:
-                picture = frame_picture(self.transforms[next(iter(self.transforms))], picture, {}, self.image_size)
+                picture = square_of_picture(picture, self.image_size)
             if picture.size != size:
                 return None
             stack[row] = _as_stack([picture])[0]

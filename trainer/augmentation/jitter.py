@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from trainer.augmentation.colours import grey
 from trainer.augmentation.stacks import Draws, grouped, pieces, to_device
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
@@ -57,20 +58,13 @@ def jitter(images: Tensor, draws: Draws) -> None:
 
 def _other(pixels: Tensor, contrast: Tensor, saturation: Tensor) -> Tensor:
     """What an operation blends an image with: its mean grey, its grey picture, or black; choices are 0 or 1."""
-    greys = grey(pixels)
+    greys = grey(pixels).float()
     means = greys.mean(dim=(1, 2, 3), keepdim=True).add_(0.5).floor_()
     return greys.mul_(saturation).add_(means * contrast)
 
 
 def _blend(pixels: Tensor, other: Tensor, factors: Tensor) -> Tensor:
     return pixels.sub_(other).mul_(factors).add_(other).clamp_(0, 255).floor_()
-
-
-def grey(pixels: Tensor) -> Tensor:
-    """Grey pictures (n, 1, H, W) with Pillow's whole-number weights, which float32 holds exactly."""
-    red, green, blue = pixels.split(1, dim=1)
-    weighted = (19595 * red).add_(green, alpha=38470).add_(blue, alpha=7471)
-    return weighted.add_(32768).div_(65536).floor_()
 
 
 def turn_hue(pixels: Tensor, turns: Tensor) -> Tensor:
@@ -99,4 +93,4 @@ def grey_some(images: Tensor, draws: Draws) -> None:
     """Turn some of (n, 3, S, S) uint8 images to grey, in place."""
     for chosen, rows in grouped(draws["grey"], images):
         if chosen:
-            images[rows] = grey(images[rows].float()).to(torch.uint8).expand(-1, 3, -1, -1)
+            images[rows] = grey(images[rows]).to(torch.uint8).expand(-1, 3, -1, -1)

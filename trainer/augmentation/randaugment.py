@@ -6,7 +6,6 @@ the epoch; what an image becomes depends on its row alone. Applying them asks th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -14,7 +13,7 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN
 from torch import Tensor
 
 from trainer.augmentation import colours, warps
-from trainer.augmentation.stacks import to_device
+from trainer.augmentation.stacks import Draws, pieces, to_device
 
 # Operations that are done together, to images of one run
 ROOMS = {
@@ -40,7 +39,6 @@ LAYERS = 2
 PROBABILITY = 0.5  # that a layer does something
 DEVIATION = 0.5  # of the magnitudes
 FILL = tuple(round(255 * channel) for channel in IMAGENET_DEFAULT_MEAN)
-CHUNK_BYTES = 2**23  # of uint8 images worked on at once, small enough for a processor's caches
 
 
 class RandAugmentSettings(NamedTuple):
@@ -70,7 +68,7 @@ class _Draws(NamedTuple):
     bicubic: Tensor
 
 
-def draw_randaugment(settings: RandAugmentSettings, count: int, generator: torch.Generator) -> dict[str, Tensor]:
+def draw_randaugment(settings: RandAugmentSettings, count: int, generator: torch.Generator) -> Draws:
     """Draw what happens to each image of an epoch.
 
     Args:
@@ -96,7 +94,7 @@ def draw_randaugment(settings: RandAugmentSettings, count: int, generator: torch
     return draws._asdict()
 
 
-def apply_randaugment(settings: RandAugmentSettings, images: Tensor, draws: dict[str, Tensor]) -> Tensor:
+def apply_randaugment(settings: RandAugmentSettings, images: Tensor, draws: Draws) -> Tensor:
     """Do to each image what was drawn for it.
 
     Args:
@@ -108,17 +106,12 @@ def apply_randaugment(settings: RandAugmentSettings, images: Tensor, draws: dict
         (n, 3, S, S) uint8 on the same device.
     """
     results = []
-    for piece in _pieces(images):
+    for piece in pieces(images):
         result = images[piece]
         for layer in range(LAYERS):
             result = _layer(settings, result, _Draws(*(draws[name][piece, layer] for name in _Draws._fields)))
         results.append(result)
     return torch.cat(results) if results else images.clone()
-
-
-def _pieces(images: Tensor) -> Iterator[slice]:
-    step = max(1, CHUNK_BYTES // max(1, images[:1].numel()))
-    return (slice(start, start + step) for start in range(0, len(images), step))
 
 
 def _layer(settings: RandAugmentSettings, images: Tensor, draws: _Draws) -> Tensor:

@@ -52,9 +52,8 @@ def move_rows(images: Tensor, shifts: Tensor, bicubic: Tensor, fill: tuple[int, 
     canvas[..., size : 2 * size + 1] = moved
     starts = width * torch.arange(count * channels * size).view(count, channels, size)
     starts = starts + (whole.long() + size + 1).unsqueeze(1)
-    windows = canvas.view(-1).as_strided(
-        (canvas.numel() - size + 1, size), (1, 1)
-    )  # from each place the next S pixels
+    # From each place the next S pixels
+    windows = canvas.view(-1).as_strided((canvas.numel() - size + 1, size), (1, 1))
     return windows.index_select(0, to_device(starts.view(-1), images.device)).view_as(images)
 
 

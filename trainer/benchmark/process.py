@@ -33,8 +33,8 @@ def main() -> None:
 def train(entry: Entry, channel: Channel) -> None:
     """Train as an entry says; ends by `Ended`."""
     args = entry.arguments()
-    ours_or_timms = train_by_us if entry.ours else train_by_timm
-    loop = train_by_torch if entry.case.student is None and not entry.ours else ours_or_timms
+    plain = train_by_torch if entry.case.student is None else train_by_timm
+    loop = train_by_us if entry.ours else plain
     with threads_beside(args.dataloader_num_workers, args.device):
         images = images_of(entry, args)
         workers = 0 if getattr(images, "resident", False) else args.dataloader_num_workers

@@ -67,9 +67,6 @@ def main(words: list[str]) -> None:
         name: getattr(asked, name) for name in ("contestants", "data", "pairs", "steps", "batch_size", "use_cpu")
     }
     benchmark = Benchmark(cases, **settings)
-    if not cases:
-        able = CASES if benchmark.on_gpu else ON_A_CPU
-        benchmark = Benchmark([name for name in able if taking_part(name, asked)], **settings)
     results.parent.mkdir(parents=True, exist_ok=True)
     with raise_terminated():
         for content in benchmark.run(say=lambda line: print(line, file=sys.stderr, flush=True)):

@@ -15,8 +15,9 @@ from trainer.ranks import from_first_rank
 from trainer.run.estimate import BatchTooLarge, is_sharded
 from trainer.run.folder import settings_of
 from trainer.run.recipes import StudentRecipe
+from trainer.settings import GLOBAL_BATCH, over_all_ranks
 
-IMAGES, ACCUMULATION = "train_batch_size of all ranks", "gradient_accumulation_steps"
+ACCUMULATION = "gradient_accumulation_steps"
 SMALLEST = 2  # mixing needs a pair
 
 
@@ -50,10 +51,10 @@ def batch_to_begin_with(recipe: StudentRecipe, checkpoint: str | None) -> tuple[
             raise CheckpointError(f"the run of {checkpoint} was begun without auto_find_batch_size; leave it out")
         return with_batch(recipe, args.train_batch_size, args.gradient_accumulation_steps), True
     found = begun["found"]
-    images, left = divmod(found[IMAGES], args.world_size)
+    images, left = divmod(found[GLOBAL_BATCH], args.world_size)
     if left:
         raise RunError(
-            f"the run was begun with {found[IMAGES]} images at a time, which {args.world_size} processes cannot "
+            f"the run was begun with {found[GLOBAL_BATCH]} images at a time, which {args.world_size} processes cannot "
             "share; go on with as many as it was begun with"
         )
     return with_batch(recipe, images, found[ACCUMULATION]), False
@@ -122,8 +123,8 @@ def steps_of_epoch(recipe: StudentRecipe, images: int) -> int:
 
 def found_batch(recipe: StudentRecipe) -> dict:
     """What the folder of a run keeps of the batch that was found, for the run to go on with."""
-    args = recipe.training
-    return {"found": {IMAGES: args.train_batch_size * args.world_size, ACCUMULATION: args.gradient_accumulation_steps}}
+    settings = over_all_ranks(recipe.training)
+    return {"found": {name: settings[name] for name in (GLOBAL_BATCH, ACCUMULATION)}}
 
 
 def told_batch(recipe: StudentRecipe) -> str:

@@ -23,7 +23,7 @@ from trainer.run.dry_run import refused_as
 from trainer.run.progress import CHECK, STUDENT, TEACHER, TESTS
 from trainer.run.recipes import StudentRecipe
 from trainer.run.teacher import TeacherPlan, finished_teacher, of_all_ranks
-from trainer.students import build_student
+from trainer.students import build_student, checkpoint_layers
 from trainer.teachers import Teacher, TeacherTrainer, as_teacher
 from trainer.teachers.arguments import TeacherArguments
 from trainer.teachers.checking import CHECKED_IMAGES
@@ -60,7 +60,8 @@ def estimate_student(
     images = student.training_images(recipe, few_rows(data.train, args))
     model = build_student(recipe.model, data.names, data.counts, args.seed)
     trainer = DeiTLTTrainer(model, args, teacher, train_dataset=images)
-    checkpoint_layers(trainer)
+    if args.gradient_checkpointing:
+        checkpoint_layers(model, args.gradient_checkpointing_kwargs)
     # What a training holds besides: the weight average, and the ranks' gradients on their way.
     beside = [copied(trainer.model.state_dict()) for _ in range(bool(args.ema_decay) + (args.world_size > 1))]
 
@@ -135,17 +136,6 @@ def estimate_run(
     teacher = as_teacher(classifier, classes, size, normalization, data.names, plan.outputs)
     with refused_as("student"):
         return seconds | estimate_student(recipe, data, teacher, share_done(checkpoint))
-
-
-def checkpoint_layers(trainer: Trainer) -> None:
-    """Have a student forget what its layers computed, where the training will, which begins with it."""
-    if trainer.args.gradient_checkpointing:
-        settings = dict(trainer.args.gradient_checkpointing_kwargs or {})
-        every, offload = settings.pop("every_n_layers", 1), settings.pop("offload", False)
-        model = trainer.model
-        # The name of newer versions, of which the older name warns.
-        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
-        enable(settings or None, every_n_layers=every, offload=offload)
 
 
 def is_sharded(args: RunArguments) -> bool:

@@ -12,18 +12,19 @@ from trainer.machine import free_memory, threads_beside
 from trainer.ranks import from_first_rank
 from trainer.resuming import share_done
 from trainer.run.batch_size import batch_that_fits, batch_to_begin_with, found_batch, told_batch
-from trainer.run.data import RunData, prepare_data
+from trainer.run.data import prepare_data
 from trainer.run.dry_run import dry_run_student, dry_run_teacher, refused_as
 from trainer.run.estimate import estimate_run, estimate_teacher, is_sharded, told
 from trainer.run.folder import begin, open_run, refuse_other_data
 from trainer.run.progress import CHECK, TEACHER, Progress
 from trainer.run.recipes import StudentRecipe, TeacherRecipe, student_recipe
 from trainer.run.results import write_results
-from trainer.run.student import Run, build_trainer, train_student, training_images
+from trainer.run.student import Run, build_trainer, train_student
 from trainer.run.summary import banner
 from trainer.run.teacher import RunTeacher, obtain_teacher, plan_teacher, train_in_folder
 from trainer.teachers import check_teacher
 from trainer.terminal import wrapped
+from trainer.trainer import DeiTLTTrainer
 
 
 def finetune(recipe: str | Path, **settings) -> Run:
@@ -82,8 +83,8 @@ def run_student(recipe: StudentRecipe) -> Run:
             progress.plan(seconds)
             teacher = obtain_teacher(plan, recipe, data, progress)
             free_memory()
-            accuracy = teacher and checked(teacher, recipe, data, progress)
             trainer = build_trainer(recipe, data, teacher)
+            accuracy = teacher and checked(teacher, trainer, progress)
             progress.say(banner(recipe, data, teacher, accuracy, trainer))
             if args.should_save:
                 found = {} if recipe is asked else found_batch(recipe)
@@ -95,10 +96,10 @@ def run_student(recipe: StudentRecipe) -> Run:
     return run
 
 
-def checked(teacher: RunTeacher, recipe: StudentRecipe, data: RunData, progress: Progress) -> float:
+def checked(teacher: RunTeacher, trainer: DeiTLTTrainer, progress: Progress) -> float:
     """The teacher's accuracy on training images as the student sees them; a teacher near chance is refused."""
     progress.begin(CHECK)
-    return check_teacher(teacher.teacher, training_images(recipe, data.train), recipe.training.device)
+    return check_teacher(teacher.teacher, trainer.train_dataset, trainer.args.device)
 
 
 def run_teacher(recipe: TeacherRecipe) -> dict:
