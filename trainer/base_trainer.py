@@ -12,9 +12,6 @@ from pathlib import Path
 import torch
 from torch import nn
 from torch.utils.data import Dataset as TorchDataset
-from transformers import Trainer
-from transformers.trainer import TRAINING_ARGS_NAME
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from trainer.augmentation import DeviceImages, TrainingImages, TrainingSampler, collate
 from trainer.augmentation.device_images import KEYS
@@ -25,14 +22,15 @@ from trainer.checkpoints import check_weights
 from trainer.errors import CheckpointError, DataError, RunError, SettingError
 from trainer.evaluation import expert_report
 from trainer.ranks import from_first_rank, gather_files
-from trainer.resuming import last_complete_checkpoint, saving, write_checksums
+from trainer.resuming import last_complete_checkpoint
 from trainer.reweighting import effective_number_weights
+from trainer.saving import SavingTrainer
 from trainer.stopping import StopAtSignal, ignore_termination
 
 SUMS_FILE = "sums_since_log.json"
 
 
-class BaseTrainer(Trainer):
+class BaseTrainer(SavingTrainer):
     """transformers' Trainer for long-tailed images: sampler, class weights, a report by head, mid and tail, a history
     file, and an error where the loss is not finite.
 
@@ -116,6 +114,7 @@ class BaseTrainer(Trainer):
             finally:
                 self.remove_callback(stop)
                 self._end_workers()
+                self.writer.wait()
         if stop.stopped:
             signal.raise_signal(signal.SIGTERM)
         if self.state.global_step < self.state.max_steps:
@@ -175,27 +174,12 @@ class BaseTrainer(Trainer):
                 loader.base_dataloader._iterator = None
         self._eval_dataloaders = {}  # which Trainer keeps; one that is made anew ends with the next training
 
-    def _save_checkpoint(self, model, trial) -> None:
-        """Trainer's; a disk that is full or out of reach is one line."""
-        with saving(Path(self.args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}")):
-            super()._save_checkpoint(model, trial)
-
-    def _save(self, output_dir: str | None = None, state_dict=None) -> None:
-        """Trainer's without training_args.bin: a pickle, which runs code where it is loaded, and nobody loads it."""
-        super()._save(output_dir, state_dict)
-        if self.args.should_save:
-            Path(output_dir or self.args.output_dir, TRAINING_ARGS_NAME).unlink(missing_ok=True)
-
     def _save_rng_state(self, output_dir: str) -> None:
-        """Trainer's, of all ranks by the first one: other machines need not have the folder.
-
-        These are the last files of a checkpoint but the one that completes it, so the checksums follow.
-        """
+        """Trainer's, of all ranks by the first one: other machines need not have the folder."""
         gather_files(super()._save_rng_state, output_dir)
         sums = self.sums_since_log()
         if self.args.should_save:
             Path(output_dir, SUMS_FILE).write_text(json.dumps(sums) + "\n")
-            write_checksums(output_dir)
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         """Trainer's, right before the first step; what was summed up for the next log goes on too."""

@@ -16,6 +16,7 @@ from transformers import TrainerCallback
 from trainer.errors import CheckpointError
 from trainer.ranks import from_first_rank, load_from_first_rank, on_first_rank, whole_weights
 from trainer.resuming import check_checkpoint
+from trainer.saving import CheckpointWriter
 
 EMA_FILE = "ema.safetensors"
 HISTORY_FILE = "history.jsonl"
@@ -55,11 +56,11 @@ class EmaCallback(TrainerCallback):
         decay = min(self.decay, 1 - state.global_step ** (-2 / 3))
         torch._foreach_lerp_(local(self.weights), local(model.state_dict()), weight=1 - decay)
 
-    def save(self, folder: str) -> None:
+    def save(self, folder: str, writer: CheckpointWriter) -> None:
         """Save the EMA into a checkpoint; for all ranks together."""
         weights = whole_weights(self.weights)
         if PartialState().is_main_process:
-            save_file(weights, Path(folder, EMA_FILE))
+            writer.write(lambda held: save_file(held, Path(folder, EMA_FILE)), weights)
 
     @staticmethod
     def _read(folder: str) -> dict[str, Tensor]:

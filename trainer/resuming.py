@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import pickle
-import shutil
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 
@@ -18,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import TrainerState
 from transformers.trainer_pt_utils import safe_globals
 
-from trainer.errors import CheckpointError, RunError, UnsafeFileError
+from trainer.errors import CheckpointError, UnsafeFileError
 
 logger = logging.getLogger(__name__)
 
@@ -155,32 +152,3 @@ def _load_as_data(file: Path) -> None:
             f"{file} holds more than data, which could run code, and was not loaded; take the checkpoint away, and "
             "trust nothing else from where it comes"
         ) from error
-
-
-@contextmanager
-def saving(folder: Path) -> Iterator[None]:
-    """Context manager around the writing of a checkpoint or model.
-
-    Args:
-        folder: that is written.
-
-    Raises:
-        RunError: one line, where a disk is full or out of reach. A checkpoint that was begun is removed, since it
-            cannot be used and takes the room that is missing.
-    """
-    try:
-        yield
-    except (OSError, RuntimeError, SafetensorError) as error:  # each library has one of its own for a full disk
-        is_checkpoint = folder.name.startswith("checkpoint-")
-        if is_checkpoint and not (folder / STATE).is_file():
-            shutil.rmtree(folder, ignore_errors=True)
-        free = shutil.disk_usage(_existing(folder)).free
-        reason = " ".join(str(error).split())[:200]
-        raise RunError(
-            f"{folder} could not be saved ({reason}; {free / 2**20:,.0f} MiB are free there); what was saved before "
-            "is whole: make room, then go on with --resume_from_checkpoint=true"
-        ) from error
-
-
-def _existing(folder: Path) -> Path:
-    return next(path for path in (folder, *folder.absolute().parents) if path.exists())

@@ -201,7 +201,8 @@ class DeiTLTTrainer(BaseTrainer):
         if self.teacher is None:
             return None
         with torch.no_grad(), self.accelerator.autocast():
-            return self.for_training(self.teacher)(self._whole_batch(images))[: len(images)]
+            logits = self.for_training(self.teacher)(self._whole_batch(images))
+        return logits[: len(images)].clone()  # CUDA graphs write their next output to the same place
 
     def _whole_batch(self, images: Tensor) -> Tensor:
         """Images in the one shape that is compiled; without compilation as they are."""
@@ -281,7 +282,7 @@ class DeiTLTTrainer(BaseTrainer):
         """Save, and write the EMA into a checkpoint before Trainer writes the file that completes it."""
         super().save_model(output_dir, _internal_call)
         if self.ema_callback is not None and Path(output_dir or "").name.startswith(PREFIX_CHECKPOINT_DIR):
-            self.ema_callback.save(output_dir)
+            self.ema_callback.save(output_dir, self.writer)
 
     def _save(self, output_dir: str | None = None, state_dict=None) -> None:
         """Trainer's, under FSDP too."""
