@@ -1,8 +1,8 @@
 """Measure how long a checkpoint stops the training: `python .../checkpoints.py [--device cuda] [--folder DIR]`.
 
-For each size of student, with AdamW's moments and the weight average: seconds until the training goes on, and until the
-checkpoint is whole, medians of five; and the longest that the training's Python code had to wait for its turn meanwhile,
-which is what a thread of the same process can cost it.
+For each size of student, with AdamW's moments and the weight average: seconds until the training goes on, and until
+the checkpoint is whole, medians of five; and the longest that the training's Python code had to wait for its turn
+meanwhile, which is what a thread of the same process can cost it.
 Prints Markdown and writes scripts/results/checkpoints_<device>.json.
 """
 
@@ -58,6 +58,7 @@ def trainer_of(preset: str, folder: str, device: str) -> DeiTLTTrainer:
         parameter.grad = torch.full_like(parameter, 1e-3)
     trainer.optimizer.step()
     trainer.ema_callback.weights = copied(trainer.model.state_dict())
+    trainer._tr_loss, trainer._globalstep_last_logged = torch.zeros((), device=trainer.args.device), 0
     return trainer
 
 
