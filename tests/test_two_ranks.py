@@ -76,7 +76,7 @@ CLOSE = 2e-5
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", ["plain", "mixed", "all", "ragged"])
+@pytest.mark.parametrize("case", ["plain", "mixed", "all", "device", "ragged"])
 def test_training_is_the_same_in_larger_batches(tmp_path, case):
     (one,) = train(tmp_path / "one", 1, 16, case)
     assert deviation(one, train(tmp_path / "two", 2, 8, case)) < CLOSE

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 from accelerate import PartialState
-from helpers import arguments, picture_dataset, teacher, tiny_student, training_images
+from helpers import arguments, picture_dataset, teacher, tiny_student
 
-from trainer.augmentation import EvaluationImages, image_processor
+from trainer.augmentation import EvaluationImages, image_processor, training_images
 from trainer.predicting import predict
 from trainer.run.student import save_and_test
 from trainer.trainer import DeiTLTTrainer
@@ -30,6 +30,7 @@ CASES = {
     "plain": ((20, 8, 4), {"mixing_probability": 0.0, "label_smoothing": 0.0, "drw_mean": "step"}),
     "mixed": ((20, 8, 4), {"drw_mean": "step", "drw_mixing": True}),
     "all": ((27, 10, 6), {"drw_mean": "step", "gradient_accumulation_steps": 2, "drw_mixing": True}),
+    "device": ((27, 10, 6), {"drw_mean": "step", "gradient_accumulation_steps": 2, "image_pipeline": "device"}),
     "ragged": ((22, 8, 4), {"drw_mean": "step", "repeats": 1}),
     "micro_batch": ((20, 8, 4), {"drw_mean": "micro_batch"}),
 }
@@ -38,7 +39,8 @@ CASES = {
 def main(folder: str, batch_size: str, case: str) -> None:
     counts, settings = CASES[case]
     args = arguments(folder, per_device_train_batch_size=int(batch_size), **SHARED, **settings)
-    trainer = Recorder(tiny_student(), args, teacher(), train_dataset=training_images(counts))
+    images = training_images(args.image_pipeline, picture_dataset(counts), ["affine"], 8, args.device, args.seed)
+    trainer = Recorder(tiny_student(), args, teacher(), train_dataset=images)
     trainer.seen = []
     trainer.train()
     test = EvaluationImages(picture_dataset((13, 9, 7)), image_processor(8, 1.0))

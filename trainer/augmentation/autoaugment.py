@@ -17,6 +17,7 @@ from torchvision.transforms import AutoAugment as TorchvisionAutoAugment
 from torchvision.transforms import AutoAugmentPolicy
 from torchvision.transforms.v2 import functional as tv
 
+from trainer.augmentation.colours import adjust_sharpness
 from trainer.augmentation.stacks import Draws, grouped, to_device
 
 GREY = 128  # where an operation leaves no image
@@ -122,8 +123,10 @@ def apply_to_stack(images: Tensor, name: str, level: int, sign: int = 1) -> Tens
     if name in GEOMETRIC:
         return _moved(images, name, level, sign)
     match name:
-        case "Brightness" | "Contrast" | "Sharpness":
+        case "Brightness" | "Contrast":
             return getattr(tv, f"adjust_{name.lower()}")(images, _factor(level, sign))
+        case "Sharpness":  # torchvision's waits for the device to be given its kernel
+            return adjust_sharpness(images, torch.full((len(images),), _factor(level, sign), device=images.device))
         case "Color":
             return tv.adjust_saturation(images, _factor(level, sign))
         case "Posterize":
