@@ -28,7 +28,10 @@ class ModelArguments:
     intermediate_size: int | None = setting(None, "Width of the MLPs; the preset's if not given.")
     drop_path_rate: float = setting(0.1, "Stochastic depth of the last layer; earlier layers have linearly less.")
     fusion_weight: float = setting(0.5, "Share of the CLS expert in the mean of both experts' logits.")
-    attn_implementation: str = setting("sdpa", "Attention: sdpa, eager or flash_attention_2.")
+    attn_implementation: str = setting(
+        "auto",
+        "Attention: sdpa, eager or flash_attention_2; auto is sdpa, but on a CPU in bf16 eager up to 256 patches.",
+    )
 
     def __post_init__(self):
         widths = ("hidden_size", "num_attention_heads", "intermediate_size")

@@ -8,20 +8,30 @@ from transformers import set_seed
 
 from modeling_deit_lt import DeiTLTConfig, DeiTLTForImageClassification
 from trainer.arguments import ModelArguments
+from trainer.base_arguments import RunArguments
 from trainer.data import class_counts, class_difference
 from trainer.errors import DataError, RunError
 
+SHORT = 256  # patches up to which explicit products have been timed
+
 
 def build_student(
-    settings: ModelArguments, names: list[str], counts: list[int], seed: int
+    settings: ModelArguments, names: list[str], counts: list[int], args: RunArguments
 ) -> DeiTLTForImageClassification:
     """A student with fresh weights that depend on the seed alone.
+
+    Args:
+        settings: its sizes.
+        names, counts: (C,) classes and their training images.
+        args: of its training: the seed, and what the attention "auto" depends on.
 
     Raises:
         RunError: a size that the student cannot have, or an attention that is not there.
     """
     given = {key: value for key, value in vars(settings).items() if key != "preset" and value is not None}
     attention = given.pop("attn_implementation")
+    if attention == "auto":
+        attention = fastest_attention(settings, args)
     try:
         config = DeiTLTConfig.from_preset(
             settings.preset,
@@ -33,11 +43,21 @@ def build_student(
     except StrictDataclassError as error:
         raise RunError(f"student: {error.__cause__ or error}") from error
     config._attn_implementation = attention
-    set_seed(seed)
+    set_seed(args.seed)
     try:
         return DeiTLTForImageClassification(config)
     except (ValueError, ImportError) as error:  # an attention that is not known, or not installed
         raise RunError(f"student with {attention} attention: {' '.join(str(error).split())}") from error
+
+
+def fastest_attention(settings: ModelArguments, args: RunArguments) -> str:
+    """What the attention "auto" means for a training.
+
+    On a CPU in bf16 the backward pass of torch's attention takes longer than all else in a small student, so short
+    sequences are attended to by matrix products there (docs/performance.md); SDPA everywhere else.
+    """
+    on_cpu = args.device.type == "cpu" and args.mixed_precision == "bf16"
+    return "eager" if on_cpu and (settings.image_size // settings.patch_size) ** 2 <= SHORT else "sdpa"
 
 
 def adopt_classes(model: DeiTLTForImageClassification, rows: Dataset) -> None:

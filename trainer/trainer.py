@@ -80,7 +80,7 @@ class DeiTLTTrainer(BaseTrainer):
             if rows is None:
                 raise DataError(f"the preset {model} is built for a train_dataset with images and labels; give one")
             names, counts = rows.features["label"].names, class_counts(rows).tolist()
-            model = build_student(ModelArguments(preset=model), names, counts, args.seed)
+            model = build_student(ModelArguments(preset=model), names, counts, args)
         if rows is not None:
             adopt_classes(model, rows)
             size = model.config.image_size

@@ -50,9 +50,10 @@ def main() -> None:
 
 def trainer_of(preset: str, folder: str, device: str) -> DeiTLTTrainer:
     """A trainer after its first step."""
-    model = build_student(ModelArguments(preset=preset), [str(label) for label in range(CLASSES)], [1] * CLASSES, 0)
     settings = {"ema_decay": 0.999, "save_total_limit": 1, "report_to": [], "use_cpu": device == "cpu"}
-    trainer = DeiTLTTrainer(model, DistillationArguments(output_dir=folder, **settings))
+    args = DistillationArguments(output_dir=folder, **settings)
+    names = [str(label) for label in range(CLASSES)]
+    trainer = DeiTLTTrainer(build_student(ModelArguments(preset=preset), names, [1] * CLASSES, args), args)
     trainer.create_optimizer_and_scheduler(100)
     for parameter in trainer.model.parameters():
         parameter.grad = torch.full_like(parameter, 1e-3)

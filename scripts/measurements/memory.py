@@ -24,7 +24,7 @@ from torch.utils._pytree import tree_leaves
 
 import trainer.teachers  # noqa: F401  (registers resnet32_cifar with timm)
 from modeling_deit_lt import DeiTLTForImageClassification
-from trainer.arguments import ModelArguments
+from trainer.arguments import DistillationArguments, ModelArguments
 from trainer.machine import device_in_words, free_memory
 from trainer.run.files import write_json
 from trainer.students import build_student, checkpoint_layers
@@ -80,7 +80,8 @@ def main() -> None:
 
 def student(settings: ModelArguments, checkpointing: bool) -> DeiTLTForImageClassification:
     """A student as a training has it."""
-    model = build_student(settings, [str(label) for label in range(CLASSES)], [1] * CLASSES, 0).train()
+    args = DistillationArguments(output_dir="unused", report_to=[])  # of which nothing but the seed counts here
+    model = build_student(settings, [str(label) for label in range(CLASSES)], [1] * CLASSES, args).train()
     if checkpointing:
         checkpoint_layers(model)
     return model

@@ -83,7 +83,7 @@ def trained(pipeline: str, transform: str, seed: int, data) -> dict:
             intermediate_size=256, drop_path_rate=0.0,
         )  # fmt: skip
         trainer = DeiTLTTrainer(
-            build_student(size, names, counts, seed), args, train_dataset=data["train"], eval_dataset=data["test"]
+            build_student(size, names, counts, args), args, train_dataset=data["train"], eval_dataset=data["test"]
         )
         trainer.train()
         metrics = trainer.evaluate()

@@ -61,7 +61,7 @@ def test_timms_student_is_as_ours(entry, name):
     case = CASES[name]
     with torch.device("meta"):
         made = entry(case)
-        ours, timms = made.student(), made.timm_student()
+        ours, timms = made.student(made.arguments()), made.timm_student(made.arguments())
     assert sum(p.numel() for p in ours.parameters()) == sum(p.numel() for p in timms.parameters())
     rates = [getattr(block.drop_path1, "drop_prob", 0.0) for block in timms.blocks]
     assert rates == pytest.approx([layer.drop_path.rate for layer in ours.deit.encoder.layer])

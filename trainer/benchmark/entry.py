@@ -86,15 +86,15 @@ class Entry:
             return DistillationArguments(ema_decay=0, **common)
         return TeacherArguments(architecture=self.case.network, image_size=self.case.image_size, **common)
 
-    def student(self) -> DeiTLTForImageClassification:
-        """Our student with fresh weights."""
+    def student(self, args: RunArguments) -> DeiTLTForImageClassification:
+        """Our student with fresh weights, as its training has it."""
         settings = ModelArguments(image_size=self.case.image_size, **self.case.student)
-        return build_student(settings, [f"class{c}" for c in range(CLASSES)], self.counts, seed=0)
+        return build_student(settings, [f"class{c}" for c in range(CLASSES)], self.counts, args)
 
-    def timm_student(self) -> nn.Module:
+    def timm_student(self, args: RunArguments) -> nn.Module:
         """timm's distilled ViT of the same sizes and stochastic depth."""
         with torch.device("meta"):
-            config = self.student().config
+            config = self.student(args).config
         student = timm.create_model(
             "deit_tiny_distilled_patch16_224",
             img_size=config.image_size,

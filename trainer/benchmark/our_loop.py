@@ -43,4 +43,4 @@ def trainer_of(entry: Entry, args: RunArguments, images: TorchDataset) -> BaseTr
     data = {"train_dataset": images, "data_collator": collate}
     if entry.case.student is None:
         return teacher_trainer(entry.classifier(args), args, entry.counts, **data)
-    return DeiTLTTrainer(entry.student(), args, entry.teacher(), **data)
+    return DeiTLTTrainer(entry.student(args), args, entry.teacher(), **data)

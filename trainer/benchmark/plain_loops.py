@@ -29,7 +29,7 @@ def train_by_timm(entry: Entry, args: DistillationArguments, images: TorchDatase
     """
     device = args.device
     task = TokenDistillationTask(
-        entry.timm_student(),
+        entry.timm_student(args),
         entry.network(),
         SoftTargetCrossEntropy(),
         distill_type=args.distillation_type,

@@ -39,12 +39,12 @@ def dry_run_student(recipe: StudentRecipe) -> None:
     with refused_as("student"):
         check_machine(args, max(size, args.teacher_image_size or 0))
         with torch.device("meta"):
-            sketch = build_student(recipe.model, ["0", "1"], [1, 1], args.seed)
+            sketch = build_student(recipe.model, ["0", "1"], [1, 1], args)
         weights = 4 * sum(parameter.numel() for parameter in sketch.parameters())
         check_memory(args, weights, "the student's weights", "lower its sizes, or take a smaller preset")
         train_transform(args.train_transform, size)(Image.new("RGB", (size, size)))
         teacher = None if args.teacher is None else torch.nn.Identity()  # stands for it, and is not asked
-        trainer = DeiTLTTrainer(build_student(recipe.model, ["0", "1"], [1, 1], args.seed), args, teacher)
+        trainer = DeiTLTTrainer(build_student(recipe.model, ["0", "1"], [1, 1], args), args, teacher)
         trainer.create_optimizer_and_scheduler(STEPS)
         check_learning_rates(trainer)
         with torch.no_grad(), trainer.accelerator.autocast():

@@ -58,7 +58,7 @@ def estimate_student(
     """
     args = recipe.training
     images = student.training_images(recipe, few_rows(data.train, args))
-    model = build_student(recipe.model, data.names, data.counts, args.seed)
+    model = build_student(recipe.model, data.names, data.counts, args)
     trainer = DeiTLTTrainer(model, args, teacher, train_dataset=images)
     if args.gradient_checkpointing:
         checkpoint_layers(model, args.gradient_checkpointing_kwargs)

@@ -132,7 +132,7 @@ def build_trainer(recipe: StudentRecipe, data: RunData, teacher: RunTeacher | No
     args = recipe.training
     split = SELECTION_SPLIT[args.model_selection]
     return DeiTLTTrainer(
-        build_student(recipe.model, data.names, data.counts, args.seed),
+        build_student(recipe.model, data.names, data.counts, args),
         args,
         teacher and teacher.teacher,
         data.settings.boundaries,
