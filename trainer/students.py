@@ -53,7 +53,7 @@ def build_student(
 def fastest_attention(settings: ModelArguments, args: RunArguments) -> str:
     """What the attention "auto" means for a training.
 
-    On a CPU in bf16 the backward pass of torch's attention takes longer than all else in a small student, so short
+    On a CPU in bf16 the backward pass of torch's attention takes a third of a small student's step and more, so short
     sequences are attended to by matrix products there (docs/performance.md); SDPA everywhere else.
     """
     on_cpu = args.device.type == "cpu" and args.mixed_precision == "bf16"
