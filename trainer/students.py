@@ -53,8 +53,8 @@ def build_student(
 def fastest_attention(settings: ModelArguments, args: RunArguments) -> str:
     """What the attention "auto" means for a training.
 
-    On a CPU in bf16 the backward pass of torch's attention takes a third of a small student's step and more, so short
-    sequences are attended to by matrix products there (docs/performance.md); SDPA everywhere else.
+    On a CPU in bf16 torch's attention is slow, so short sequences are attended to by matrix products there
+    (docs/performance.md); SDPA everywhere else.
     """
     on_cpu = args.device.type == "cpu" and args.mixed_precision == "bf16"
     return "eager" if on_cpu and (settings.image_size // settings.patch_size) ** 2 <= SHORT else "sdpa"
