@@ -15,7 +15,7 @@ from transformers import TrainerCallback
 
 from trainer.errors import CheckpointError
 from trainer.ranks import from_first_rank, load_from_first_rank, on_first_rank, whole_weights
-from trainer.resuming import check_checkpoint
+from trainer.resuming import check_checkpoint, checkpoint_folder
 from trainer.saving import CheckpointWriter
 
 EMA_FILE = "ema.safetensors"
@@ -93,7 +93,7 @@ class SelectionCallback(TrainerCallback):
     def on_train_begin(self, args, state, control, **kwargs):
         """Point a resumed run to the best checkpoint in its output folder, which may have been moved meanwhile."""
         if state.best_global_step:
-            best = Path(args.output_dir, f"checkpoint-{state.best_global_step}")
+            best = checkpoint_folder(args.output_dir, state.best_global_step)
             try:
                 from_first_rank(lambda: check_checkpoint(best))
             except CheckpointError as error:  # now, rather than when the run is done

@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from transformers import TrainerState
 from transformers.trainer_pt_utils import safe_globals
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from trainer.errors import CheckpointError, UnsafeFileError
 
@@ -29,6 +30,11 @@ NEEDED = (
     ("rng_state*.pth",),
 )
 BLOCK = 2**24
+
+
+def checkpoint_folder(run: str | Path, step: int) -> Path:
+    """Where Trainer keeps the checkpoint of an optimiser step."""
+    return Path(run, f"{PREFIX_CHECKPOINT_DIR}-{step}")
 
 
 def last_complete_checkpoint(folder: str | Path, also: tuple[str, ...] = ()) -> str | None:

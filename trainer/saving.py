@@ -15,10 +15,10 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import Trainer, TrainerCallback
 from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINING_ARGS_NAME
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
+from transformers.trainer_utils import rotate_checkpoints
 
 from trainer.errors import RunError
-from trainer.resuming import STATE, write_checksums
+from trainer.resuming import STATE, checkpoint_folder, write_checksums
 
 UNFINISHED = "unfinished_checkpoint"  # where one is written; only when it is whole it gets a checkpoint's name
 
@@ -44,11 +44,6 @@ class CheckpointWriter:
     def run_folder(self) -> Path | None:
         """Folder in which the checkpoint that was begun is written, under its name; None between checkpoints."""
         return self._folder and self._folder.parent / UNFINISHED
-
-    @property
-    def is_writing(self) -> bool:
-        """Whether the last checkpoint is not whole yet."""
-        return self._writing is not None and not self._writing.done()
 
     def begin(self, folder: Path) -> None:
         """Begin a checkpoint, when the one before is whole.
@@ -139,14 +134,13 @@ class SavingTrainer(Trainer):
         It is waited for where something reads it: a callback of the user's, or the upload to the Hub.
         """
         args, state = self.args, self.state
-        folder = Path(args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}")
+        folder = checkpoint_folder(args.output_dir, state.global_step)
         try:
             with saving(folder):
                 self.writer.begin(folder)
                 super()._save_checkpoint(model, trial)
                 if state.best_global_step and args.should_save:  # Trainer looks for it where this one is written
-                    best = folder.with_name(f"{PREFIX_CHECKPOINT_DIR}-{state.best_global_step}")
-                    state.best_model_checkpoint = str(best)
+                    state.best_model_checkpoint = str(checkpoint_folder(args.output_dir, state.best_global_step))
                     state.save_to_json(str(Path(self._get_output_dir(trial), folder.name, STATE)))
             self.writer.finish(args.save_total_limit, state.best_model_checkpoint)
         finally:

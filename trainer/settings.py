@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import MISSING, field, fields
 from enum import Enum
 
+GLOBAL_BATCH = "train_batch_size of all ranks"
+
 
 def setting(default, text: str, decides: bool = True, **metadata):
     """A dataclass field with its help text; lists become default factories.
@@ -39,9 +41,6 @@ def deciding_settings(arguments) -> dict:
     own = [entry.name for entry in fields(arguments) if entry.metadata.get("decides")]
     names = [*own, *getattr(arguments, "inherited_that_decide", ())]
     return {name: _plain(getattr(arguments, name)) for name in names}
-
-
-GLOBAL_BATCH = "train_batch_size of all ranks"
 
 
 def over_all_ranks(arguments) -> dict:

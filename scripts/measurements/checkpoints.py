@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -72,7 +73,6 @@ def measured(trainer: DeiTLTTrainer) -> dict[str, float]:
         trainer._save_checkpoint(trainer.model, None)
         stopped.append(time.perf_counter() - begin)
         waits.append(longest_wait(trainer))
-        trainer.writer.wait()
         whole.append(time.perf_counter() - begin)
     size = sum(file.stat().st_size for file in Path(trainer.args.output_dir).rglob("*") if file.is_file())
     figures = {"stopped": stopped, "whole": whole, "longest_wait": waits}
@@ -82,10 +82,13 @@ def measured(trainer: DeiTLTTrainer) -> dict[str, float]:
 def longest_wait(trainer: DeiTLTTrainer) -> float:
     """Until the checkpoint is whole: the longest time that a loop which wakes up every millisecond did not run."""
     longest, last = 0.0, time.perf_counter()
-    while trainer.writer.is_writing:
-        time.sleep(1e-3)
-        now = time.perf_counter()
-        longest, last = max(longest, now - last), now
+    with ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(trainer.writer.wait)
+        while not waiting.done():
+            time.sleep(1e-3)
+            now = time.perf_counter()
+            longest, last = max(longest, now - last), now
+    waiting.result()
     return longest
 
 

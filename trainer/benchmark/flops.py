@@ -18,10 +18,10 @@ def flops_of_step(entry: Entry) -> int:
     and an addition are two. PaCo's head and contrast are left out. Nothing is computed.
     """
     case, shape = entry.case, (entry.batch_size, 3, entry.case.image_size, entry.case.image_size)
-    args = entry.arguments()
     with torch.device("meta"):
         images = torch.empty(shape)
         if case.student is not None:
+            args = entry.arguments()
             student = entry.student(args) if entry.ours else entry.timm_student(args)
             return trained_flops(student, images) + flops_of(entry.network().eval(), images)
         model, passes = entry.network(), 2 if case.training.get("sam_rho") else 1
