@@ -1,8 +1,9 @@
 """DeiT-LT as a Hugging Face model. Importing this package registers it with the Auto classes."""
 
-from transformers import AutoConfig, AutoModel, AutoModelForImageClassification
+from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoModelForImageClassification
 
 from .configuration_deit_lt import PRESETS, DeiTLTConfig
+from .image_processing_deit_lt import DeiTLTImageProcessor, levels, read_channels
 from .modeling_deit_lt import (
     NO_WEIGHT_DECAY,
     DeiTLTForImageClassification,
@@ -15,11 +16,13 @@ from .modeling_deit_lt import (
 AutoConfig.register("deit_lt", DeiTLTConfig, exist_ok=True)
 AutoModel.register(DeiTLTConfig, DeiTLTModel, exist_ok=True)
 AutoModelForImageClassification.register(DeiTLTConfig, DeiTLTForImageClassification, exist_ok=True)
+AutoImageProcessor.register(DeiTLTConfig, DeiTLTImageProcessor, exist_ok=True)
 
 # This makes `save_pretrained` copy the source files into the folder, for processes without this package.
 DeiTLTConfig.register_for_auto_class()
 DeiTLTModel.register_for_auto_class("AutoModel")
 DeiTLTForImageClassification.register_for_auto_class("AutoModelForImageClassification")
+DeiTLTImageProcessor.register_for_auto_class("AutoImageProcessor")
 
 __all__ = [
     "NO_WEIGHT_DECAY",
@@ -27,6 +30,9 @@ __all__ = [
     "DeiTLTConfig",
     "DeiTLTForImageClassification",
     "DeiTLTImageClassifierOutput",
+    "DeiTLTImageProcessor",
     "DeiTLTModel",
     "DeiTLTPreTrainedModel",
+    "levels",
+    "read_channels",
 ]

@@ -35,7 +35,7 @@ def test_metadata_are_what_the_hub_reads():
 
 
 def test_a_card_without_a_place_is_refused():
-    with pytest.raises(RunError, match="has no place <!-- run: data -->"):
+    with pytest.raises(RunError, match="has no place <!-- run: use -->"):
         fill_model_card({**METRICS, "last": _report()}, {}, template="# A card")
 
 

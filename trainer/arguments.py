@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trainer.base_arguments import RunArguments
+from trainer.data import NORMALIZATIONS
 from trainer.evaluation import PAPER_BOUNDARIES
 from trainer.settings import check_ranges, setting
 
@@ -55,6 +56,17 @@ class DataArguments:
     config_name: str | None = setting(None, "Configuration of a Hub data set.")
     image_column: str | None = setting(None, "Column of the images; the only image column if not given.")
     label_column: str | None = setting(None, "Column of the labels; the only label column if not given.")
+    num_channels: int = setting(
+        3,
+        "Channels of an image: 3, RGB of 8 bits; 1, grey; others, pages of TIFF files or .npy arrays (H, W, C). All "
+        "but 3 keep 16 bits.",
+    )
+    normalization: str | None = setting(
+        None,
+        "Mean and deviation of the pixels: imagenet, for RGB alone, or data, those of the training images; not given: "
+        "imagenet for RGB, else data.",
+        choices=list(NORMALIZATIONS),
+    )
     rho: float | None = setting(None, "Cut a long tail with this imbalance ratio; not given: as the data are.")
     profile: str = setting("exp", "Shape of the tail that is cut.", choices=["exp", "step"])
     max_per_class: int | None = setting(None, "Training images of the largest class; as many as fit if not given.")
@@ -72,7 +84,12 @@ class DataArguments:
     def __post_init__(self):
         if len(self.group_boundaries) not in (0, 1, 2):
             raise ValueError(f"group_boundaries takes one name or two ranks, got {' '.join(self.group_boundaries)}")
-        check_ranges(self, {"validation_fraction": "(0, 1)", "test_fraction": "[0, 1)"})
+        check_ranges(self, {"validation_fraction": "(0, 1)", "test_fraction": "[0, 1)", "num_channels": "[1, 1024]"})
+        if self.normalization == "imagenet" and self.num_channels != 3:
+            raise ValueError(
+                f"ImageNet's mean and deviation are of 3 channels; with num_channels {self.num_channels} set "
+                "normalization to data, or leave it out"
+            )
         if len(self.group_boundaries) == 1 and self.group_boundaries[0] not in PAPER_BOUNDARIES:
             known = ", ".join(PAPER_BOUNDARIES)
             raise ValueError(f"no group_boundaries are named {self.group_boundaries[0]!r}; known: {known}")
@@ -80,6 +97,11 @@ class DataArguments:
             raise ValueError(
                 f"group_boundaries takes two whole ranks, got {' '.join(map(str, self.group_boundaries))}"
             )
+
+    @property
+    def pixel_normalization(self) -> str:
+        """The normalisation that was asked for, or the one that images of so many channels have."""
+        return self.normalization or ("imagenet" if self.num_channels == 3 else "data")
 
     @property
     def boundaries(self) -> str | tuple[int, ...] | None:

@@ -88,10 +88,10 @@ class RunArguments(TrainingArguments):
     quiet: bool = setting(False, "Print the report alone: no bar, no line a log.", decides=False)
     log_on_each_node: bool = setting(False, "Print on each machine, not on the first alone.", decides=False)
     train_transform: str = setting("paper", "Training transform.", choices=list(TRAIN_TRANSFORMS))
-    image_pipeline: str = setting(
-        "host",
+    image_pipeline: str | None = setting(
+        None,
         "Where images are augmented: host, one by one in workers; device, in batches where the network is, and kept "
-        "there if they fit.",
+        "there if they fit; not given: host for RGB images, device for others.",
         choices=list(PIPELINES),
     )
     crop_ratio: float = setting(0.875, "Share of the short side that evaluation keeps (224 of 256: the paper's).")

@@ -10,7 +10,23 @@ from trainer.errors import RunError
 from trainer.evaluation import markdown_table
 
 TEMPLATE = Path(__file__).with_name("model_card.md")
-SECTIONS = ("data", "results", "findings", "settings")
+SECTIONS = ("use", "data", "results", "findings", "settings")
+PIPELINE = """```python
+from transformers import pipeline
+
+classify = pipeline("image-classification", model="PATH_OF_THIS_FOLDER", trust_remote_code=True)
+classify("image.png")
+```"""
+PROCESSOR = """```python
+from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+folder = "PATH_OF_THIS_FOLDER"
+processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=True)
+model = AutoModelForImageClassification.from_pretrained(folder, trust_remote_code=True)
+scores = model(**processor("image.{ending}", return_tensors="pt")).logits.softmax(-1)
+```
+
+Images have {channels}, so the processor reads the files: `pipeline` would make them RGB of 8 bits first."""
 
 
 def fill_model_card(metrics: dict, settings: dict, template: str | None = None) -> str:
@@ -31,6 +47,7 @@ def fill_model_card(metrics: dict, settings: dict, template: str | None = None) 
     template = TEMPLATE.read_text() if template is None else template
     chosen = metrics["best"] or metrics["last"]
     texts = {
+        "use": _use(metrics["data"].get("num_channels", 3)),
         "data": _data(metrics),
         "results": _results(metrics, chosen),
         "findings": "\n".join(f"- {text}" for text in metrics["findings"]) or "Nothing stood out.",
@@ -61,6 +78,13 @@ def fill_model_card(metrics: dict, settings: dict, template: str | None = None) 
         if mean[key] is not None
     ]
     return str(card)
+
+
+def _use(channels: int) -> str:
+    if channels == 3:
+        return PIPELINE
+    shown = {"ending": "png", "channels": "one channel"} if channels == 1 else {"ending": "npy"}
+    return PROCESSOR.format(**{"channels": f"{channels} channels", **shown})
 
 
 def _data(metrics: dict) -> str:

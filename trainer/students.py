@@ -16,7 +16,7 @@ SHORT = 256  # patches up to which explicit products have been timed
 
 
 def build_student(
-    settings: ModelArguments, names: list[str], counts: list[int], args: RunArguments
+    settings: ModelArguments, names: list[str], counts: list[int], args: RunArguments, channels: int = 3
 ) -> DeiTLTForImageClassification:
     """A student with fresh weights that depend on the seed alone.
 
@@ -24,6 +24,7 @@ def build_student(
         settings: its sizes.
         names, counts: (C,) classes and their training images.
         args: of its training: the seed, and what the attention "auto" depends on.
+        channels: of its images. Default 3.
 
     Raises:
         RunError: a size that the student cannot have, or an attention that is not there.
@@ -36,6 +37,7 @@ def build_student(
         config = DeiTLTConfig.from_preset(
             settings.preset,
             **given,
+            num_channels=channels,
             id2label=dict(enumerate(names)),
             label2id={name: index for index, name in enumerate(names)},
             class_counts=list(counts),

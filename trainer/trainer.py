@@ -16,12 +16,19 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from modeling_deit_lt import NO_WEIGHT_DECAY, DeiTLTForImageClassification
 from trainer.arguments import DistillationArguments, ModelArguments
-from trainer.augmentation import BatchMixing, EvaluationImages, TrainingImages, image_processor, training_images
+from trainer.augmentation import (
+    BatchMixing,
+    EvaluationImages,
+    TrainingImages,
+    format_of,
+    image_processor,
+    training_images,
+)
 from trainer.augmentation.mixing import mirrored
 from trainer.base_trainer import BaseTrainer
 from trainer.callbacks import EmaCallback, SelectionCallback
 from trainer.compiling import compilation_pays, padded
-from trainer.data import class_counts, image_and_label, with_classes
+from trainer.data import RGB, class_counts, image_and_label, with_classes
 from trainer.errors import CheckpointError, DataError, TeacherError
 from trainer.fsdp import divide_layers, plain_class
 from trainer.losses import DistillationLoss
@@ -51,7 +58,8 @@ class DeiTLTTrainer(BaseTrainer):
         train_dataset, eval_dataset: `datasets.Dataset`s with an image and a label column, which the trainer augments
             (`args.train_transform`) and prepares; a data set with a transform of its own, or of torch, is used as it
             is. `evaluate` and `predict` take the same.
-        processing_class: the evaluation transform. Default: `image_processor` at the model's size.
+        processing_class: the evaluation transform, whose channels, mean and deviation are the training's too. Default:
+            `image_processor` at the model's size.
         kwargs: as for `Trainer`.
 
     Raises:
@@ -81,15 +89,23 @@ class DeiTLTTrainer(BaseTrainer):
                 raise DataError(f"the preset {model} is built for a train_dataset with images and labels; give one")
             names, counts = rows.features["label"].names, class_counts(rows).tolist()
             model = build_student(ModelArguments(preset=model), names, counts, args)
+        size = model.config.image_size
+        shown = getattr(train_dataset, "pixels", RGB)
+        processing_class = processing_class or image_processor(size, args.crop_ratio, shown)
+        pixels = format_of(processing_class)
+        if pixels.channels != model.config.num_channels:
+            raise DataError(
+                f"the model takes images of {model.config.num_channels} channels, processing_class gives "
+                f"{pixels.channels}; give the image processor of these images"
+            )
         if rows is not None:
             adopt_classes(model, rows)
-            size = model.config.image_size
-            train_dataset = training_images(args.image_pipeline, rows, args.transforms, size, args.device, args.seed)
+            drawn = args.image_pipeline, rows, args.transforms, size, args.device, args.seed, pixels
+            train_dataset = training_images(*drawn)
         counts = model.config.class_counts
         if counts is None:
             raise DataError("the model has no class counts; set config.class_counts to the training images per class")
         self.class_names = class_names_of(model)
-        processing_class = processing_class or image_processor(model.config.image_size, args.crop_ratio)
         if isinstance(eval_dataset, dict):
             eval_dataset = {name: self._prepared(part, processing_class) for name, part in eval_dataset.items()}
         else:

@@ -100,11 +100,13 @@ def test_wrong_input_is_refused():
     with pytest.raises(ValueError, match="paper, crop_flip, affine"):
         draw("strong", 1, 32, generator())
     draws = draw("crop_flip", 1, 32, generator())
-    for images in (noise(1).float(), noise(1)[0], noise(1)[:, :1]):
+    for images in (noise(1).double(), noise(1)[0]):
         with pytest.raises(ValueError, match="uint8"):
             frame("crop_flip", images, draws, 32)
         with pytest.raises(ValueError, match="uint8"):
             augment("crop_flip", images, draws)
+    with pytest.raises(ValueError, match="1 channels, not 3"):
+        augment("crop_flip", noise(1)[:, :1], draws)
     with pytest.raises(ValueError, match="squares"):
         augment("crop_flip", noise(1, 32, 16), draws)
 
@@ -163,7 +165,7 @@ def test_as_the_transform_of_one_image_in_distribution(name, monkeypatch):
 
     Without RandAugment, whose operations and draws have tests of their own.
     """
-    monkeypatch.setattr(batch_transforms, "apply_randaugment", lambda settings, images, draws: images)
+    monkeypatch.setattr(batch_transforms, "apply_randaugment", lambda settings, images, *others: images)
     steps, picture = host_steps(name, 32), pillow(scene(48))
     with seeded(0):
         single = features(torch.stack([as_levels(steps(picture)) for _ in range(1_000)]))

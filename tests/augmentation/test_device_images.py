@@ -126,7 +126,7 @@ def test_labels_stay_with_their_pictures():
 
 
 def test_pixels_are_normalised_as_in_evaluation(monkeypatch):
-    monkeypatch.setattr("trainer.augmentation.device_images.augment", lambda name, pixels, draws: pixels)
+    monkeypatch.setattr("trainer.augmentation.device_images.augment", lambda name, images, *others: images)
     expected = EvaluationImages(picture_dataset(COUNTS), image_processor(8, 1.0))
     batch = batch_of(images(), keys([5, 21]))
     for row, pixels in zip((5, 21), batch["pixel_values"], strict=True):

@@ -37,7 +37,7 @@ def _inverses(angles: Tensor, shifts: Tensor, scales: Tensor, shears: Tensor) ->
 
 
 def affine(images: Tensor, draws: Draws) -> Tensor:
-    """Warped copies of (n, 3, S, S) uint8 images, bilinear, black where the source lies outside."""
+    """Warped copies of (n, C, S, S) images, bilinear, black where the source lies outside."""
     size = images.shape[-1]
     # In -1 to 1 across the image, which is what grid_sample counts in.
     matrices = to_device(draws["affine"] * (2 / size), images.device).view(-1, 2, 3, 1, 1).unbind(2)
@@ -50,5 +50,5 @@ def affine(images: Tensor, draws: Draws) -> Tensor:
         sources = grid.permute(0, 2, 3, 1)
         pixels = F.grid_sample(images[part].float(), sources, padding_mode="border", align_corners=False)
         # Pillow cuts the fraction off; the thousandth is for whole numbers that float32 sums miss from below.
-        result[part] = pixels.add_(1e-3).clamp_(0, 255).masked_fill_(outside, 0).to(torch.uint8)
+        result[part] = pixels.add_(1e-3).clamp_(0, 255).masked_fill_(outside, 0).to(images.dtype)
     return result

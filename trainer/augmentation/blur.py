@@ -19,15 +19,16 @@ def draw_blurs(count: int, generator: torch.Generator) -> Draws:
 
 
 def blur_some(images: Tensor, draws: Draws) -> None:
-    """Blur those of (n, 3, S, S) uint8 images that have a width, in place."""
+    """Blur those of (n, C, S, S) images that have a width, in place."""
     taps = to_device(_box_taps(draws["blur"]), images.device)
     sources = to_device(_box_sources(images.shape[-1]), images.device)
     for blurred, rows in grouped(draws["blur"] > 0, images):
         if blurred:
             box = torch.einsum("nk,kij->nij", taps[rows], sources)
             blur = (box @ box @ box)[:, None]
-            pixels = (images[rows].float() @ blur.mT).round_()
-            images[rows] = (blur @ pixels).round_().to(torch.uint8)
+            whole = torch.round if images.dtype == torch.uint8 else torch.clone
+            pixels = whole(images[rows].float() @ blur.mT)
+            images[rows] = whole(blur @ pixels).to(images.dtype)
 
 
 def _box_taps(sigmas: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ def boxes_of(draws: Draws, height: int, width: int) -> Tensor:
 
 
 def resized_crops(images: Tensor, draws: Draws, size: int, resample: Resampling) -> Tensor:
-    """RandomResizedCrop: (n, 3, H, W) uint8 to (n, 3, size, size)."""
+    """RandomResizedCrop: (n, C, H, W) to (n, C, size, size)."""
     return resize_boxes(images, boxes_of(draws, *images.shape[2:]), size, resample)
 
 
@@ -63,7 +63,7 @@ def resized_crop_of_picture(picture: Image.Image, draws: Draws, size: int, resam
 
 
 def squares(images: Tensor, size: int) -> Tensor:
-    """(n, 3, H, W) uint8 images resized to (n, 3, size, size), bicubic; the images themselves if they are that."""
+    """(n, C, H, W) images resized to (n, C, size, size), bicubic; the images themselves if they are that."""
     height, width = images.shape[2:]
     if height == width == size:
         return images
@@ -81,7 +81,7 @@ def draw_flips(count: int, generator: torch.Generator) -> Draws:
 
 
 def flip(images: Tensor, draws: Draws) -> Tensor:
-    """A copy of (n, 3, S, S) images in which some are mirrored."""
+    """A copy of (n, C, S, S) images in which some are mirrored."""
     size = images.shape[3]
     steps = torch.arange(size)
     columns = to_device(torch.where(draws["flip"].view(-1, 1), steps.flip(0), steps), images.device)
@@ -94,12 +94,12 @@ def draw_padded_crops(size: int, count: int, generator: torch.Generator) -> Draw
 
 
 def padded_crops(images: Tensor, draws: Draws) -> Tensor:
-    """Windows (n, 3, S, S) of images with a black border."""
+    """Windows (n, C, S, S) of images with a black border."""
     size = images.shape[-1]
     tops, lefts = to_device(draws["window"], images.device).unbind(1)
     result = torch.empty_like(images)
     for part in pieces(images):
         padded = F.pad(images[part], (size // 8,) * 4)
-        windows = padded.unfold(2, size, 1).unfold(3, size, 1)  # a view: (n, 3, 2p + 1, 2p + 1, S, S)
+        windows = padded.unfold(2, size, 1).unfold(3, size, 1)  # a view: (n, C, 2p + 1, 2p + 1, S, S)
         result[part] = windows[torch.arange(len(padded), device=images.device), :, tops[part], lefts[part]]
     return result

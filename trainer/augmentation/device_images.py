@@ -8,17 +8,16 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
-from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
 from trainer.augmentation.batch_transforms import CROPPED, augment, draw, frame, frame_picture
-from trainer.augmentation.crops import square_of_picture
 from trainer.augmentation.erasing import erase
 from trainer.augmentation.images import EvaluationImages, TrainingImages
 from trainer.augmentation.sampler import ImageKey
 from trainer.augmentation.stacks import Draws, rows_of, to_device
 from trainer.augmentation.transforms import hashed
+from trainer.data import RGB, PixelFormat
 
 RESIDENT = 4  # GB of images of one kind that are kept on the device
 AHEAD = 1  # GB of augmented images of an epoch that are made at once
@@ -35,19 +34,25 @@ class DeviceImages(TrainingImages):
     the host, so that no step waits for the device.
 
     Args:
-        dataset, transforms, image_size, seed: as for `TrainingImages`.
+        dataset, transforms, image_size, seed, pixels: as for `TrainingImages`.
         device: where images are kept and augmented.
     """
 
     def __init__(
-        self, dataset: Dataset, transforms: Sequence[str], image_size: int, device: torch.device, seed: int = 0
+        self,
+        dataset: Dataset,
+        transforms: Sequence[str],
+        image_size: int,
+        device: torch.device,
+        seed: int = 0,
+        pixels: PixelFormat = RGB,
     ):
-        super().__init__(dataset, transforms, image_size, seed)
+        super().__init__(dataset, transforms, image_size, seed, pixels)
         for name in transforms:
-            draw(name, 0, image_size, torch.Generator())  # an unknown one raises now
+            draw(name, 0, image_size, torch.Generator(), pixels)  # an unknown one raises now
         self.device = device
-        self.mean = 255 * torch.tensor(IMAGENET_DEFAULT_MEAN, device=device).view(3, 1, 1)
-        self.std = 255 * torch.tensor(IMAGENET_DEFAULT_STD, device=device).view(3, 1, 1)
+        self.mean = 255 * torch.tensor(pixels.mean, device=device).view(-1, 1, 1)
+        self.std = 255 * torch.tensor(pixels.std, device=device).view(-1, 1, 1)
         self.stack = self._stack()
         if self.resident:
             self._decoded = {}
@@ -83,7 +88,7 @@ class DeviceImages(TrainingImages):
             epoch: 0-based.
             rows: of the image at each position.
         """
-        size = 3 * self.image_size**2 * len(rows) * len(self.transforms)
+        size = self.pixels.size * self.image_size**2 * len(rows) * len(self.transforms)
         self._ahead = None
         if self.resident and size <= AHEAD * 1e9:
             positions = np.arange(len(rows))
@@ -118,7 +123,7 @@ class DeviceImages(TrainingImages):
             framed = {v: frame(name, images, drawn[v], self.image_size) for v, name in self.transforms.items()}
         else:
             framed = {view: batch[view].to(self.device) for view in self.transforms}
-        return {view: augment(self.transforms[view], framed[view], drawn[view]) for view in framed}
+        return {view: augment(self.transforms[view], framed[view], drawn[view], self.pixels) for view in framed}
 
     def _on_device(self, column: np.ndarray) -> Tensor:
         return to_device(torch.from_numpy(np.ascontiguousarray(column)), self.device)
@@ -130,7 +135,7 @@ class DeviceImages(TrainingImages):
             self._epoch = epoch
             for index, (view, name) in enumerate(self.transforms.items()):
                 generator = torch.Generator().manual_seed(hashed(self.seed, epoch, index))
-                self._draws[view] = draw(name, len(self), self.image_size, generator)
+                self._draws[view] = draw(name, len(self), self.image_size, generator, self.pixels)
         positions = torch.from_numpy(keys[:, 2] % len(self))
         return {view: rows_of(draws, positions) for view, draws in self._draws.items()}
 
@@ -142,27 +147,31 @@ class DeviceImages(TrainingImages):
         return self._noise
 
     def _stack(self) -> Tensor | None:
-        """All images, (N, 3, H, W) bytes on the device; None where they differ in size or are too many."""
-        whole = not any(name in CROPPED for name in self.transforms.values())
-        size = (self.image_size, self.image_size) if whole else self.read([0])[0][0].size
-        if 3 * size[0] * size[1] * len(self) > RESIDENT * 1e9:
+        """All images, (N, C, H, W) on the device; None where they differ in size or are too many."""
+        first = self._framed(0)
+        if first.element_size() * first.numel() * len(self) > RESIDENT * 1e9:
             return None
-        stack = torch.empty(len(self), 3, size[1], size[0], dtype=torch.uint8)
+        stack = torch.empty(len(self), *first.shape, dtype=first.dtype)
         for row in range(len(self)):
-            ((picture, _),) = self.read([row])
-            if whole:
-                picture = square_of_picture(picture, self.image_size)
-            if picture.size != size:
+            image = self._framed(row)
+            if image.shape != first.shape:
                 return None
-            stack[row] = _as_stack([picture])[0]
+            stack[row] = image
         return stack.to(self.device)
+
+    def _framed(self, row: int) -> Tensor:
+        """An image as it is kept: as a square where the transforms take it whole."""
+        ((picture, _),) = self.read([row])
+        name = next(iter(self.transforms.values()))
+        whole = not any(name in CROPPED for name in self.transforms.values())
+        return _as_stack([frame_picture(name, picture, {}, self.image_size) if whole else picture])[0]
 
 
 class DeviceEvaluationImages(TorchDataset):
     """Evaluation images, prepared once and kept, so that an evaluation at each epoch does not wait for the host.
 
     Args:
-        images: what is kept: N images of S x S pixels, 12 * N * S * S bytes.
+        images: what is kept: N images of C x S x S float32 numbers.
         device: where they are kept.
     """
 
@@ -182,5 +191,7 @@ class DeviceEvaluationImages(TorchDataset):
 
 
 def _as_stack(pictures: Sequence) -> Tensor:
-    """RGB pictures of one size as (n, 3, H, W) bytes."""
+    """Pictures of one size as (n, C, H, W)."""
+    if isinstance(pictures[0], Tensor):
+        return torch.stack(pictures)
     return torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures])).permute(0, 3, 1, 2).contiguous()

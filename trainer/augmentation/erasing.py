@@ -20,7 +20,7 @@ def draw_cutout(size: int, count: int, generator: torch.Generator) -> Draws:
 
 
 def cutout(images: Tensor, draws: Draws) -> None:
-    """Blacken a square of half the side, as far as it lies inside, in (n, 3, S, S) images, which are overwritten."""
+    """Blacken a square of half the side, as far as it lies inside, in (n, C, S, S) images, which are overwritten."""
     side = images.shape[-1] // 2
     starts = draws["cutout"] - side // 2
     inside = _inside(torch.cat([starts, torch.full_like(starts, side)], dim=1), images)
@@ -56,10 +56,10 @@ def erase(pixels: Tensor, draws: Draws, noise: Tensor) -> Tensor:
     """Fill a rectangle of some images with normal noise.
 
     Args:
-        pixels: (n, 3, S, S) normalised float images, overwritten.
+        pixels: (n, C, S, S) normalised float images, overwritten.
         draws: n rows of `draw_erasing`.
-        noise: (M,) standard normal numbers on the same device, M at least 3 * S * S. Each image takes a stretch of
-            3 * S * S of them, so what it gets depends on its own row of the draws alone.
+        noise: (M,) standard normal numbers on the same device, M at least C * S * S. Each image takes a stretch of
+            C * S * S of them, so what it gets depends on its own row of the draws alone.
 
     Returns:
         pixels.
@@ -70,7 +70,7 @@ def erase(pixels: Tensor, draws: Draws, noise: Tensor) -> Tensor:
     chosen = boxes[:, 2:].prod(1).nonzero().flatten()
     starts = (draws["erase_noise"][chosen].double() * (len(noise) - values + 1)).long()
     rows, starts = to_device(torch.stack([chosen, starts]), pixels.device)
-    stretches = noise.to(pixels.dtype).unfold(0, values, 1)  # a view: (M - 3 * S * S + 1, 3 * S * S)
+    stretches = noise.to(pixels.dtype).unfold(0, values, 1)  # a view: (M - C * S * S + 1, C * S * S)
     kept = pixels[rows]
     pixels[rows] = torch.where(_inside(boxes[chosen], pixels), stretches[starts].view_as(kept), kept)
     return pixels

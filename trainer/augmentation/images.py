@@ -6,15 +6,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from datasets import Dataset
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 from transformers import BaseImageProcessor, default_data_collator
 
+from modeling_deit_lt import levels
 from trainer.augmentation.sampler import ImageKey
 from trainer.augmentation.transforms import reseed, seeded, train_transform
-from trainer.data import as_rgb
+from trainer.data import RGB, PixelFormat, as_rgb, stored_channels
 
 KEPT_BYTES = 128 * 2**20  # decoded images of a process
 VIEWS = ("pixel_values", "second_view")
@@ -31,17 +33,21 @@ class TrainingImages(TorchDataset, ABC):
         transforms: names of `TRAIN_TRANSFORMS`, of `pixel_values` and perhaps of a `second_view` of the same image.
         image_size: S, side of the result in pixels.
         seed: of all augmentation. Default 0.
+        pixels: of the images. Default: RGB.
 
     Raises:
         ValueError: an unknown transform.
     """
 
-    def __init__(self, dataset: Dataset, transforms: Sequence[str], image_size: int, seed: int = 0):
+    def __init__(
+        self, dataset: Dataset, transforms: Sequence[str], image_size: int, seed: int = 0, pixels: PixelFormat = RGB
+    ):
         self.dataset = dataset
+        self.pixels = pixels
         self.transforms = dict(zip(VIEWS, transforms, strict=False))
         self.image_size = image_size
         self.seed = seed
-        self._decoded: dict[int, tuple[Image.Image, int]] = {}  # by row, of this process
+        self._decoded: dict[int, tuple[Image.Image | Tensor, int]] = {}  # by row, of this process
         self._room = KEPT_BYTES
 
     def __len__(self) -> int:
@@ -58,16 +64,14 @@ class TrainingImages(TorchDataset, ABC):
         """What is left to do with a batch of the loader where the network is: by default nothing."""
         return batch
 
-    def read(self, rows: list[int]) -> list[tuple[Image.Image, int]]:
-        """RGB images and labels; those of a small data set stay decoded, as decoding takes half of their time."""
+    def read(self, rows: list[int]) -> list[tuple[Image.Image | Tensor, int]]:
+        """RGB images, or tensors (C, H, W), and labels; those of a small data set stay decoded, which saves half."""
         missing = [row for row in dict.fromkeys(rows) if row not in self._decoded]
         found = {}
         if missing:
-            table = self.dataset[missing]
-            pairs = zip(table["image"], table["label"], strict=True)
-            found = {row: (as_rgb(image), label) for row, (image, label) in zip(missing, pairs, strict=True)}
+            found = dict(zip(missing, read_images(self.dataset, missing, self.pixels), strict=True))
         result = [found.get(row) or self._decoded[row] for row in rows]
-        self._room -= sum(4 * image.width * image.height for image, _ in found.values())
+        self._room -= sum(_memory(image) for image, _ in found.values())
         if self._room >= 0:
             self._decoded |= found
         else:  # too large to be kept as a whole, and a part would save little
@@ -78,9 +82,11 @@ class TrainingImages(TorchDataset, ABC):
 class HostImages(TrainingImages):
     """The reference pipeline: each image by Pillow, timm and torchvision, in the loader's workers."""
 
-    def __init__(self, dataset: Dataset, transforms: Sequence[str], image_size: int, seed: int = 0):
-        super().__init__(dataset, transforms, image_size, seed)
-        self.views = {view: train_transform(name, image_size) for view, name in self.transforms.items()}
+    def __init__(
+        self, dataset: Dataset, transforms: Sequence[str], image_size: int, seed: int = 0, pixels: PixelFormat = RGB
+    ):
+        super().__init__(dataset, transforms, image_size, seed, pixels)
+        self.views = {view: train_transform(name, image_size, pixels) for view, name in self.transforms.items()}
 
     def __getitems__(self, keys: Sequence[ImageKey]) -> list[dict[str, Any]]:
         examples = []
@@ -110,10 +116,43 @@ class EvaluationImages(TorchDataset):
         return self.__getitems__([row])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
-        rows = self.dataset[list(indices)]
-        images = [as_rgb(image) for image in rows["image"]]
-        pixel_values = self.processor(images, return_tensors="pt")["pixel_values"]
-        return [{"pixel_values": p, "labels": label} for p, label in zip(pixel_values, rows["label"], strict=True)]
+        images, labels = zip(*stored_images(self.dataset, list(indices), channels_of(self.processor)), strict=True)
+        pixel_values = self.processor(list(images), return_tensors="pt")["pixel_values"]
+        return [{"pixel_values": p, "labels": label} for p, label in zip(pixel_values, labels, strict=True)]
+
+
+def stored_images(dataset: Dataset, rows: list[int], channels: int) -> list[tuple[Image.Image | np.ndarray, int]]:
+    """Images of some rows as they are stored, with their labels: RGB, or arrays (H, W, C) of whole numbers."""
+    if channels == 3:
+        table = dataset[rows]
+        return [(as_rgb(image), label) for image, label in zip(table["image"], table["label"], strict=True)]
+    table = dataset.with_format("arrow")[rows]
+    values, labels = (table[name].to_pylist() for name in ("image", "label"))
+    arrays = (stored_channels(value, channels).transpose(1, 2, 0) for value in values)
+    return list(zip(arrays, labels, strict=True))
+
+
+def read_images(dataset: Dataset, rows: list[int], pixels: PixelFormat) -> list[tuple[Image.Image | Tensor, int]]:
+    """`stored_images` as they are augmented: RGB, or tensors (C, H, W) of levels from 0 to 255."""
+    images = stored_images(dataset, rows, pixels.channels)
+    if pixels.is_rgb:
+        return images
+    return [(levels(array.transpose(2, 0, 1), pixels.bits), label) for array, label in images]
+
+
+def channels_of(processor: BaseImageProcessor) -> int:
+    """How many channels the images of an image processor have."""
+    return getattr(processor, "num_channels", 3)
+
+
+def format_of(processor: BaseImageProcessor) -> PixelFormat:
+    """The format of images that an image processor prepares."""
+    mean, std = tuple(processor.image_mean), tuple(processor.image_std)
+    return PixelFormat(channels_of(processor), getattr(processor, "bits", 8), mean, std)
+
+
+def _memory(image: Image.Image | Tensor) -> int:
+    return image.nbytes if isinstance(image, Tensor) else 4 * image.width * image.height
 
 
 def collate(examples: dict[str, Any] | list[dict[str, Any]]) -> dict[str, Any]:

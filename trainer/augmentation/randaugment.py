@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from timm.data.constants import IMAGENET_DEFAULT_MEAN
 from torch import Tensor
 
 from trainer.augmentation import colours, warps
 from trainer.augmentation.stacks import Draws, pieces, to_device
+from trainer.data import RGB, PixelFormat
 
 # Operations that are done together, to images of one run
 ROOMS = {
@@ -38,7 +38,8 @@ OPERATIONS = tuple(name for names in ROOMS.values() for name in names)
 LAYERS = 2
 PROBABILITY = 0.5  # that a layer does something
 DEVIATION = 0.5  # of the magnitudes
-FILL = tuple(round(255 * channel) for channel in IMAGENET_DEFAULT_MEAN)
+OF_COLOUR = OPERATIONS.index("Color")
+STRETCHING = torch.tensor([OPERATIONS.index("AutoContrast"), OPERATIONS.index("Equalize")])
 
 
 class RandAugmentSettings(NamedTuple):
@@ -68,13 +69,16 @@ class _Draws(NamedTuple):
     bicubic: Tensor
 
 
-def draw_randaugment(settings: RandAugmentSettings, count: int, generator: torch.Generator) -> Draws:
+def draw_randaugment(
+    settings: RandAugmentSettings, count: int, generator: torch.Generator, pixels: PixelFormat = RGB
+) -> Draws:
     """Draw what happens to each image of an epoch.
 
     Args:
         settings: `PAPER` or `PACO`.
         count: images of the epoch.
         generator: on the CPU. Every draw comes from it.
+        pixels: of the images; "Color" is left out where they have no colours. Default: RGB.
 
     Returns:
         Tables on the CPU with a row for each image and a column for each layer: "operations", numbers of `OPERATIONS`
@@ -82,7 +86,9 @@ def draw_randaugment(settings: RandAugmentSettings, count: int, generator: torch
         (bool).
     """
     shape = (count, LAYERS)
-    operations = torch.randint(1, len(OPERATIONS), shape, generator=generator, dtype=torch.uint8)
+    left_out = 0 if pixels.is_rgb else 1
+    operations = torch.randint(1, len(OPERATIONS) - left_out, shape, generator=generator, dtype=torch.uint8)
+    operations += (operations >= OF_COLOUR) * left_out
     applied = torch.rand(shape, generator=generator) < PROBABILITY
     magnitudes = settings.magnitude + DEVIATION * torch.randn(shape, generator=generator)
     draws = _Draws(
@@ -94,27 +100,30 @@ def draw_randaugment(settings: RandAugmentSettings, count: int, generator: torch
     return draws._asdict()
 
 
-def apply_randaugment(settings: RandAugmentSettings, images: Tensor, draws: Draws) -> Tensor:
+def apply_randaugment(
+    settings: RandAugmentSettings, images: Tensor, draws: Draws, pixels: PixelFormat = RGB
+) -> Tensor:
     """Do to each image what was drawn for it.
 
     Args:
         settings: those of the draws.
-        images: (n, 3, S, S) uint8 on any device, left as they are.
+        images: (n, C, S, S) uint8, or float32 of 0 to 255, on any device, left as they are.
         draws: n rows of `draw_randaugment`'s tables, those of these images.
+        pixels: of the images, whose mean fills what a move leaves bare. Default: RGB.
 
     Returns:
-        (n, 3, S, S) uint8 on the same device.
+        (n, C, S, S) on the same device, of the same type.
     """
-    results = []
+    results, fill = [], tuple(round(255 * channel) for channel in pixels.mean)
     for piece in pieces(images):
         result = images[piece]
         for layer in range(LAYERS):
-            result = _layer(settings, result, _Draws(*(draws[name][piece, layer] for name in _Draws._fields)))
+            result = _layer(settings, result, _Draws(*(draws[name][piece, layer] for name in _Draws._fields)), fill)
         results.append(result)
     return torch.cat(results) if results else images.clone()
 
 
-def _layer(settings: RandAugmentSettings, images: Tensor, draws: _Draws) -> Tensor:
+def _layer(settings: RandAugmentSettings, images: Tensor, draws: _Draws, fill: tuple[int, ...]) -> Tensor:
     """Sort the images by their operations, do each room's to a run of them, and put them back in order."""
     order = draws.operations.argsort(stable=True)
     draws = _Draws(*(table[order] for table in draws))
@@ -125,31 +134,34 @@ def _layer(settings: RandAugmentSettings, images: Tensor, draws: _Draws) -> Tens
         stop = start + sum(counts[OPERATIONS.index(name)] for name in names)
         if start < stop:
             part = _Draws(*(table[start:stop] for table in draws))
-            results.append(_in_room(room, settings, images[start:stop], part))
+            results.append(_in_room(room, settings, images[start:stop], part, fill))
         start = stop
     return torch.cat(results).index_select(0, to_device(order.argsort(), images.device))
 
 
-def _in_room(room: str, settings: RandAugmentSettings, images: Tensor, draws: _Draws) -> Tensor:
+def _in_room(room: str, settings: RandAugmentSettings, images: Tensor, draws: _Draws, fill: tuple[int, ...]) -> Tensor:
     match room:
         case "nothing":
             return images
         case "table":
+            if images.is_floating_point():  # a table has no steps between two levels
+                chosen = to_device(torch.isin(draws.operations, STRETCHING), images.device)
+                images = torch.where(chosen.view(-1, 1, 1, 1), colours.stretch(images), images)
             return colours.look_up(images, _tables(settings, images, draws))
         case "saturation":
             return colours.adjust_saturation(images, to_device(_factors(settings, draws), images.device))
         case "sharpness":
             return colours.adjust_sharpness(images, to_device(_factors(settings, draws), images.device))
         case "rows":
-            return warps.move_rows(images, _shifts(draws, images.shape[-1]), draws.bicubic, FILL)
+            return warps.move_rows(images, _shifts(draws, images.shape[-1]), draws.bicubic, fill)
         case "columns":
-            return warps.move_columns(images, _shifts(draws, images.shape[-1]), draws.bicubic, FILL)
+            return warps.move_columns(images, _shifts(draws, images.shape[-1]), draws.bicubic, fill)
         case "rotation":
-            return warps.rotate(images, 30 * draws.signs * _levels(draws), draws.bicubic, FILL)
+            return warps.rotate(images, 30 * draws.signs * _levels(draws), draws.bicubic, fill)
 
 
 def _tables(settings: RandAugmentSettings, images: Tensor, draws: _Draws) -> Tensor:
-    """The images' tables of values, (n, 3, 256) uint8 on their device."""
+    """The images' tables of values, (n, C, 256) on their device."""
     numbers, counts = draws.operations.unique_consecutive(return_counts=True)
     known, seen = [], []
     start = 0
@@ -169,12 +181,12 @@ def _tables(settings: RandAugmentSettings, images: Tensor, draws: _Draws) -> Ten
         start += count
     if known:
         tables = to_device(torch.cat(known), images.device)
-        seen.insert(0, tables.unsqueeze(1).expand(-1, 3, -1))
+        seen.insert(0, tables.unsqueeze(1).expand(-1, images.shape[1], -1))
     return torch.cat(seen)
 
 
 def _known_tables(name: str, settings: RandAugmentSettings, draws: _Draws) -> Tensor:
-    """Tables that depend on the draws alone, (n, 256) uint8."""
+    """Tables that depend on the draws alone, (n, 256)."""
     levels = _levels(draws)
     match name:
         case "Invert":

@@ -21,15 +21,15 @@ def resize_boxes(images: Tensor, boxes: Tensor, size: int, resample: Resampling)
     On a CPU torch's own resize goes image by image; elsewhere all go at once, as two products with matrices.
 
     Args:
-        images: (n, 3, H, W) uint8.
+        images: (n, C, H, W) uint8, or float32 of 0 to 255.
         boxes: (n, 4) or, for all the same, (1, 4) on the CPU: top, left, height and width in whole pixels.
         size: S.
         resample: BILINEAR or BICUBIC.
 
     Returns:
-        (n, 3, S, S) uint8 on the device of the images.
+        (n, C, S, S) on the device of the images, of the same type.
     """
-    result = images.new_empty(len(images), 3, size, size)
+    result = images.new_empty(len(images), images.shape[1], size, size)
     boxes = boxes.expand(len(images), -1)
     for part in pieces(images if images.shape[2] * images.shape[3] > size**2 else result):
         one_by_one = images.device.type == "cpu"
@@ -54,7 +54,8 @@ def _one_by_one(images: Tensor, boxes: Tensor, size: int, resample: Resampling) 
         for row, (top, left, height, width) in enumerate(boxes.int().tolist())
     )
     mode = resample.name.lower()
-    return torch.cat([F.interpolate(cut, (size, size), mode=mode, antialias=True) for cut in cuts])
+    result = torch.cat([F.interpolate(cut, (size, size), mode=mode, antialias=True) for cut in cuts])
+    return result.clamp_(0, 255) if result.is_floating_point() else result
 
 
 def by_matrices(images: Tensor, boxes: Tensor, size: int, resample: Resampling) -> Tensor:
@@ -62,9 +63,11 @@ def by_matrices(images: Tensor, boxes: Tensor, size: int, resample: Resampling) 
     height, width = images.shape[2:]
     down = _weights(boxes[:, 0], boxes[:, 2], size, height, resample, images.device)
     across = _weights(boxes[:, 1], boxes[:, 3], size, width, resample, images.device)
-    # Whole numbers in between, as in Pillow.
-    pixels = _whole(torch.einsum("nchw,nsw->nchs", images.float(), across))
-    return _whole(torch.einsum("nchs,nth->ncts", pixels, down)).to(torch.uint8)
+    pixels = torch.einsum("nchw,nsw->nchs", images.float(), across)
+    if images.dtype == torch.uint8:  # whole numbers in between, as in Pillow
+        pixels = _whole(pixels)
+    result = torch.einsum("nchs,nth->ncts", pixels, down)
+    return _whole(result).to(torch.uint8) if images.dtype == torch.uint8 else result.clamp_(0, 255)
 
 
 def _whole(pixels: Tensor) -> Tensor:

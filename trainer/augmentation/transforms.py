@@ -12,17 +12,18 @@ import torch
 from PIL import Image, ImageFilter
 from timm.data import create_transform
 from timm.data.auto_augment import AugmentOp, RandAugment, rand_augment_transform
-from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torchvision import transforms
-from transformers import DeiTImageProcessor
+from transformers import BaseImageProcessor, DeiTImageProcessor
 
+from modeling_deit_lt import DeiTLTImageProcessor
 from trainer.augmentation.autoaugment import AutoAugment
+from trainer.data import RGB, PixelFormat
 
 TRAIN_TRANSFORMS = ("paper", "crop_flip", "affine", "resized_crop", "autoaugment", "randaugment", "simclr")
 AFFINE = {"degrees": 12, "translate": (0.1, 0.1), "scale": (0.85, 1.15), "shear": 8}  # of the transform of that name
 
 
-def train_transform(name: str, image_size: int) -> transforms.Compose:
+def train_transform(name: str, image_size: int, pixels: PixelFormat = RGB) -> transforms.Compose:
     """The training transform: an RGB PIL image in, a normalised (3, image_size, image_size) float tensor out.
 
     Args:
@@ -37,6 +38,7 @@ def train_transform(name: str, image_size: int) -> transforms.Compose:
             RandAugment n2-m10-mstd0.5. For its second view, "simclr": RandomResizedCrop, flip, colour jitter, grey,
             blur (Chen et al. 2020).
         image_size: side of the result in pixels.
+        pixels: of the images, which are RGB. Default: with ImageNet's mean and deviation.
 
     Raises:
         ValueError: an unknown name.
@@ -44,16 +46,16 @@ def train_transform(name: str, image_size: int) -> transforms.Compose:
     if name not in TRAIN_TRANSFORMS:
         raise ValueError(f"unknown training transform {name!r}; choose one of {', '.join(TRAIN_TRANSFORMS)}")
     if name == "paper":
-        return _safe_posterize(_paper(image_size))
+        return _safe_posterize(_paper(image_size, pixels))
     if name == "autoaugment":
-        normalize = transforms.Normalize(IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
+        normalize = transforms.Normalize(pixels.mean, pixels.std)
         to_pixels = [transforms.ToTensor(), _Cutout(image_size // 2), normalize]
     else:
-        to_pixels = [_NormalizedTensor()]
-    return _safe_posterize(transforms.Compose([*_picture_steps(name, image_size), *to_pixels]))
+        to_pixels = [_NormalizedTensor(pixels)]
+    return _safe_posterize(transforms.Compose([*_picture_steps(name, image_size, pixels), *to_pixels]))
 
 
-def _paper(image_size: int) -> transforms.Compose:
+def _paper(image_size: int, pixels: PixelFormat) -> transforms.Compose:
     return create_transform(
         input_size=image_size,
         is_training=True,
@@ -62,10 +64,12 @@ def _paper(image_size: int) -> transforms.Compose:
         re_prob=0.25,
         re_mode="pixel",
         re_count=1,
+        mean=pixels.mean,
+        std=pixels.std,
     )
 
 
-def _picture_steps(name: str, image_size: int) -> list:
+def _picture_steps(name: str, image_size: int, pixels: PixelFormat) -> list:
     """What a transform does before its image becomes a tensor."""
     square = transforms.Resize((image_size, image_size), transforms.InterpolationMode.BICUBIC)
     flip = transforms.RandomHorizontalFlip()
@@ -82,7 +86,7 @@ def _picture_steps(name: str, image_size: int) -> list:
         case "autoaugment":
             return [*crop_flip, AutoAugment()]
         case "randaugment":
-            mean = tuple(round(255 * channel) for channel in IMAGENET_DEFAULT_MEAN)
+            mean = tuple(round(255 * channel) for channel in pixels.mean)
             settings = {"translate_const": int(0.45 * image_size), "img_mean": mean}
             return [*resized_crop, rand_augment_transform("rand-n2-m10-mstd0.5", settings)]
         case "simclr":
@@ -98,16 +102,15 @@ def _picture_steps(name: str, image_size: int) -> list:
             ]
 
 
-MEAN = torch.tensor(IMAGENET_DEFAULT_MEAN).view(3, 1, 1)
-STD = torch.tensor(IMAGENET_DEFAULT_STD).view(3, 1, 1)
-
-
 class _NormalizedTensor:
     """torchvision's ToTensor and Normalize in one: their checks take longer than the pixels of a small image."""
 
+    def __init__(self, pixels: PixelFormat):
+        self.mean, self.std = torch.tensor(pixels.mean).view(3, 1, 1), torch.tensor(pixels.std).view(3, 1, 1)
+
     def __call__(self, image: Image.Image) -> torch.Tensor:
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
-        return pixels.to(torch.float32).div_(255).sub_(MEAN).div_(STD)
+        return pixels.to(torch.float32).div_(255).sub_(self.mean).div_(self.std)
 
 
 class SimclrStrength(NamedTuple):
@@ -171,23 +174,26 @@ class _Posterize:
         return self.posterize(image, bits, **kwargs) if bits > 0 else Image.new(image.mode, image.size)
 
 
-def image_processor(image_size: int, crop_ratio: float = 0.875) -> DeiTImageProcessor:
+def image_processor(image_size: int, crop_ratio: float = 0.875, pixels: PixelFormat = RGB) -> BaseImageProcessor:
     """The evaluation transform, which the model folder ships too, so that a pipeline scores as the trainer does.
 
-    Short side to image_size / crop_ratio (bicubic), centre crop, ImageNet mean and deviation.
+    Short side to image_size / crop_ratio (bicubic), centre crop, mean and deviation.
 
     Args:
         image_size: side of the result in pixels.
         crop_ratio: share of the short side that is kept. Default 0.875: 224 of 256, the paper's. 1.0 keeps the whole
             image, for models that were not trained on zoomed crops.
+        pixels: of the images. Default: RGB with ImageNet's mean and deviation.
     """
-    return DeiTImageProcessor(
-        size={"shortest_edge": round(image_size / crop_ratio)},
-        resample=Image.Resampling.BICUBIC,
-        crop_size={"height": image_size, "width": image_size},
-        image_mean=list(IMAGENET_DEFAULT_MEAN),
-        image_std=list(IMAGENET_DEFAULT_STD),
-    )
+    settings = {
+        "size": {"shortest_edge": round(image_size / crop_ratio)},
+        "crop_size": {"height": image_size, "width": image_size},
+        "image_mean": list(pixels.mean),
+        "image_std": list(pixels.std),
+    }
+    if pixels.is_rgb:
+        return DeiTImageProcessor(resample=Image.Resampling.BICUBIC, **settings)
+    return DeiTLTImageProcessor(pixels.channels, pixels.bits, **settings)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 Pillow's `Image.transform` and `Image.rotate`: a pixel of the result comes from one place of the image; there it is
 interpolated from the two (bilinear) or four (bicubic, a = -1) nearest pixels of each axis, edge pixels repeated, and
-the fraction is cut off. A place outside the image gives the fill colour.
+the fraction is cut off, but of float32 images. A place outside the image gives the fill colour.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from trainer.augmentation.stacks import to_device
 ROUNDING = 2**-12  # of a grey level: what float32 sums of whole numbers may miss, before the fraction is cut off
 
 
-def move_rows(images: Tensor, shifts: Tensor, bicubic: Tensor, fill: tuple[int, int, int]) -> Tensor:
+def move_rows(images: Tensor, shifts: Tensor, bicubic: Tensor, fill: tuple[int, ...]) -> Tensor:
     """Move each row of each image to the left: a shift in x where all rows have one shift, a shear where they differ.
 
     All places of a row lie equally far between two pixels. So the row is interpolated there once, and then copied from
     where it begins.
 
     Args:
-        images: (n, 3, S, S) uint8 on any device.
+        images: (n, C, S, S) uint8, or float32 of 0 to 255, on any device.
         shifts: (n, S) float64 on the CPU, by how many pixels row y is moved; between -S and S.
         bicubic: (n,) bool on the CPU, else bilinear.
-        fill: red, green and blue where no image is left.
+        fill: (C,) value of each channel where no image is left.
 
     Returns:
-        (n, 3, S, S) uint8 on the same device.
+        (n, C, S, S) on the same device, of the same type.
     """
     count, channels, size, _ = images.shape
     whole = shifts.floor()
@@ -40,7 +40,7 @@ def move_rows(images: Tensor, shifts: Tensor, bicubic: Tensor, fill: tuple[int, 
     moved = padded.new_full((count, channels, size, size + 1), ROUNDING)
     for start in range(4):  # the pixels from -1 to S - 1 have places to their right that lie in the image
         moved.addcmul_(padded[..., start : start + size + 1], weights[start])
-    moved = moved.clamp_(0, 255).short()
+    moved = _finished(moved, images.dtype)
     # Of the first only places in its right half are inside, of the last only those in its left half.
     width = 3 * size + 1
     canvas = images.new_empty(count, channels, size, width)
@@ -57,22 +57,22 @@ def move_rows(images: Tensor, shifts: Tensor, bicubic: Tensor, fill: tuple[int, 
     return windows.index_select(0, to_device(starts.view(-1), images.device)).view_as(images)
 
 
-def move_columns(images: Tensor, shifts: Tensor, bicubic: Tensor, fill: tuple[int, int, int]) -> Tensor:
+def move_columns(images: Tensor, shifts: Tensor, bicubic: Tensor, fill: tuple[int, ...]) -> Tensor:
     """`move_rows` for columns: each is moved up by its shift."""
     return move_rows(images.mT.contiguous(), shifts, bicubic, fill).mT.contiguous()
 
 
-def rotate(images: Tensor, degrees: Tensor, bicubic: Tensor, fill: tuple[int, int, int]) -> Tensor:
+def rotate(images: Tensor, degrees: Tensor, bicubic: Tensor, fill: tuple[int, ...]) -> Tensor:
     """Turn each image about its centre, counter-clockwise.
 
     Args:
-        images: (n, 3, S, S) uint8 on any device.
+        images: (n, C, S, S) uint8, or float32 of 0 to 255, on any device.
         degrees: (n,) float64 on the CPU.
         bicubic: (n,) bool on the CPU, else bilinear.
-        fill: red, green and blue where no image is left.
+        fill: (C,) value of each channel where no image is left.
 
     Returns:
-        (n, 3, S, S) uint8 on the same device.
+        (n, C, S, S) on the same device, of the same type.
     """
     count, channels, size, _ = images.shape
     places = torch.arange(size, dtype=torch.float64) + 0.5 - size / 2
@@ -99,10 +99,16 @@ def rotate(images: Tensor, degrees: Tensor, bicubic: Tensor, fill: tuple[int, in
             pixels = padded[:, :, down * (size + 4) + right :].gather(2, first)
             row.addcmul_(pixels.view_as(images).float(), x_weights[right])
         moved.addcmul_(row, y_weights[down])
-    moved = moved.clamp_(0, 255).short().to(torch.uint8)
+    moved = _finished(moved, images.dtype)
     for channel, colour in enumerate(fill):
         moved[:, channel].masked_fill_(outside, colour)
     return moved
+
+
+def _finished(sums: Tensor, dtype: torch.dtype) -> Tensor:
+    """Interpolated values as an image of a type; of whole numbers the fraction is cut off."""
+    sums.clamp_(0, 255)
+    return sums.short().to(dtype) if dtype == torch.uint8 else sums  # from floats at once takes a CPU longer
 
 
 def _weights(parts: Tensor, bicubic: Tensor) -> list[Tensor]:

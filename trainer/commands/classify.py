@@ -10,12 +10,15 @@ import logging
 import os
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.request import urlopen
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
 
+from modeling_deit_lt import read_channels
+from trainer.augmentation import channels_of
 from trainer.commands.parser import CommandParser
 from trainer.data.rgb import SMALL_PART, as_rgb, is_sixteen_bits, unknown_range, wrong_header
 from trainer.errors import DataError
@@ -55,15 +58,19 @@ def main(words: list[str]) -> None:
     for name in names:  # all of them, before the first answer
         check_file(name)
     for name in names:
-        found = classify(opened, read_image(name))
+        found = classify(opened, read_image(name, channels_of(opened.processor)))
         if len(names) > 1:
             print(name)
         for label, share in found[:top]:
             print(f"{share:7.1%}  {label}")
 
 
-def read_image(name: str) -> Image.Image:
+def read_image(name: str, channels: int) -> Image.Image | np.ndarray:
     """An image from a file or an address, as it would be trained on; of an animation the first image.
+
+    Args:
+        name: of the file, or its address.
+        channels: 3 for RGB, else the array (H, W, channels) is returned.
 
     Raises:
         DataError: there is none, it cannot be read, or it would be refused in training.
@@ -72,7 +79,10 @@ def read_image(name: str) -> Image.Image:
     if not is_address:
         check_file(name)
     try:
-        source = io.BytesIO(_fetched(name)) if is_address else name
+        content = _fetched(name) if is_address else Path(name).read_bytes()
+        if channels != 3:
+            return read_channels(content, channels).transpose(1, 2, 0)
+        source = io.BytesIO(content)
         with warnings.catch_warnings(action="ignore"), Image.open(source) as image:
             if (wrong := wrong_header(image)) is not None:
                 raise DataError(f"{name}: {wrong}")
@@ -106,7 +116,7 @@ def _fetched(address: str) -> bytes:
 
 
 @torch.no_grad()
-def classify(opened: ModelFolder, image: Image.Image) -> list[tuple[str, float]]:
+def classify(opened: ModelFolder, image: Image.Image | np.ndarray) -> list[tuple[str, float]]:
     """All classes with their probabilities, the likeliest first."""
     output = opened.model(opened.processor(image, return_tensors="pt")["pixel_values"])
     logits, *_ = expert_logits(output).values()

@@ -13,7 +13,7 @@ from accelerate import PartialState
 from datasets import Dataset
 
 from trainer.arguments import DataArguments
-from trainer.augmentation import EvaluationImages
+from trainer.augmentation import EvaluationImages, channels_of
 from trainer.commands.parser import CommandParser
 from trainer.data import check_images, check_labels, class_difference, load_long_tailed
 from trainer.errors import DataError, SettingError
@@ -101,7 +101,7 @@ def load_test_split(data: str, flags: EvaluationArguments, opened: ModelFolder) 
     if (detail := class_difference(test.features["label"].names, opened.class_names)) is not None:
         raise DataError(f"{data} has other classes than the model, or another order: {detail}")
     check_labels(test, split="test")
-    check_images(test, split="test")
+    check_images(test, split="test", channels=channels_of(opened.processor))
     return test
 
 

@@ -91,7 +91,7 @@ def main(words: list[str]) -> None:
 def measure(teacher: Teacher, data: RunData, recipe: StudentRecipe, num_images: int) -> dict[str, dict]:
     """The figures on the `test` images and on the `training` images, all as the student's recipe prepares them."""
     args, boundaries = recipe.training, data.settings.boundaries
-    processor = image_processor(recipe.model.image_size, args.crop_ratio)
+    processor = image_processor(recipe.model.image_size, args.crop_ratio, data.pixels)
     smoothing = args.label_smoothing
     mixing = BatchMixing(
         len(data.counts), args.mixup_alpha, args.cutmix_alpha, args.mixing_probability, smoothing, args.seed
@@ -103,7 +103,7 @@ def measure(teacher: Teacher, data: RunData, recipe: StudentRecipe, num_images: 
         ),
         "training": behaviour_on_training_images(
             teacher,
-            training_images(recipe, data.train),
+            training_images(recipe, data.train, data.pixels),
             TrainingSampler.for_run(args, len(data.train)),
             processor,
             mixing,

@@ -23,7 +23,7 @@ from trainer.errors import TeacherError
 from trainer.evaluation import head_mid_tail, plot_flatness
 from trainer.parsing import make
 from trainer.recipe_files import find_recipe, read_yaml
-from trainer.run import prepare_data
+from trainer.run import RunData, prepare_data
 from trainer.run.files import read_json, write_json
 from trainer.settings import check_ranges, deciding_settings, setting
 from trainer.teachers import Teacher, as_teacher, open_classifier
@@ -66,10 +66,11 @@ def main(words: list[str]) -> None:
     opened = {name: open_classifier(name) for name in flags.teachers}
     data = prepare_data(settings, args)
     names = data.names
-    teachers = {name: as_teacher(found, len(names), class_names=names) for name, found in opened.items()}
+    teachers = {
+        name: as_teacher(found, len(names), class_names=names, pixels=data.pixels) for name, found in opened.items()
+    }
     images = data.train.select(draw_rows(data.train, flags.images_per_class, flags.seed))
-    groups = head_mid_tail(data.counts, settings.boundaries)
-    curves = {name: measure(name, teacher, images, groups, args.device, flags) for name, teacher in teachers.items()}
+    curves = {name: measure(name, teacher, images, data, args.device, flags) for name, teacher in teachers.items()}
     content = {
         "recipe": recipe.stem,
         "data": deciding_settings(settings),
@@ -109,12 +110,14 @@ def measure(
     name: str,
     teacher: Teacher,
     images: Dataset,
-    groups: dict[str, np.ndarray],
+    data: RunData,
     device: torch.device,
     flags: FlatnessArguments,
 ) -> dict:
     """One teacher's `flatness_curve`, on images at its own size."""
-    batches = DataLoader(EvaluationImages(images, image_processor(teacher.image_size, 1.0)), flags.batch_size)
+    processor = image_processor(teacher.image_size, 1.0, data.pixels)
+    groups = head_mid_tail(data.counts, data.settings.boundaries)
+    batches = DataLoader(EvaluationImages(images, processor), flags.batch_size)
     radii = [0.0, *sorted(set(flags.radii))]
     num_classes = images.features["label"].num_classes
     losses = perturbed_losses(teacher.to(device), batches, num_classes, radii, flags.draws, flags.seed)

@@ -147,8 +147,8 @@ def _tell_of_hidden_folders(parent: Path) -> None:
 
 
 def _is_image(name: str) -> bool:
-    suffixes = PILImage.registered_extensions()
-    return not name.startswith(".") and suffixes.get(os.path.splitext(name)[1].lower()) in PILImage.OPEN
+    suffixes, suffix = PILImage.registered_extensions(), os.path.splitext(name)[1].lower()
+    return not name.startswith(".") and (suffixes.get(suffix) in PILImage.OPEN or suffix == ".npy")
 
 
 def _refuse_loose_images(parent: Path) -> None:

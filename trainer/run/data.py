@@ -15,11 +15,14 @@ from trainer.arguments import DataArguments
 from trainer.augmentation import TrainingSampler
 from trainer.base_arguments import RunArguments
 from trainer.data import (
+    RGB,
+    PixelFormat,
     check_all_images,
     check_dataset,
     class_counts,
     images_fingerprint,
     load_long_tailed,
+    pixel_format,
     stratified_split,
 )
 from trainer.errors import DataError
@@ -36,10 +39,12 @@ class RunData:
     Attributes:
         splits: `train`, `test` and perhaps `validation`, with the columns `image` and `label`.
         settings: what was asked for.
+        pixels: of the images.
     """
 
     splits: DatasetDict
     settings: DataArguments
+    pixels: PixelFormat = RGB
 
     @property
     def train(self) -> Dataset:
@@ -99,10 +104,11 @@ def prepare_data(settings: DataArguments, args: RunArguments, validation: bool =
         head_mid_tail(data.counts, settings.boundaries)
         TrainingSampler.for_run(args, len(data.train))
         if settings.check_images:  # last, since it takes longest
-            from_first_rank(lambda: check_all_images(splits, MOST_WORKERS))
+            from_first_rank(lambda: check_all_images(splits, MOST_WORKERS, settings.num_channels))
+        wanted = settings.num_channels, settings.pixel_normalization, MOST_WORKERS
+        return RunData(splits, settings, from_first_rank(lambda: pixel_format(splits["train"], *wanted)))
     except ValueError as error:  # a setting that these data cannot have, such as a rho below 1
         raise DataError(str(error)) from error
-    return data
 
 
 def _refuse_other_images(data: RunData) -> None:

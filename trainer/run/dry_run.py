@@ -10,12 +10,12 @@ from dataclasses import replace
 import torch
 from huggingface_hub import get_token, whoami
 from huggingface_hub.constants import is_offline_mode
-from PIL import Image
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import Trainer
 
-from trainer.augmentation import train_transform
+from trainer.augmentation import image_processor, try_transforms
 from trainer.base_arguments import RunArguments
+from trainer.data import blank_format
 from trainer.errors import DeiTLTError, RunError
 from trainer.machine import memory_of
 from trainer.parsing import in_one_line
@@ -35,20 +35,22 @@ def dry_run_student(recipe: StudentRecipe) -> None:
     Raises:
         RunError: one line on what cannot be.
     """
-    args, size = recipe.training, recipe.model.image_size
+    args, size, channels = recipe.training, recipe.model.image_size, recipe.data.num_channels
     with refused_as("student"):
         check_machine(args, max(size, args.teacher_image_size or 0))
+        of_two_classes = recipe.model, ["0", "1"], [1, 1], args, channels
         with torch.device("meta"):
-            sketch = build_student(recipe.model, ["0", "1"], [1, 1], args)
+            sketch = build_student(*of_two_classes)
         weights = 4 * sum(parameter.numel() for parameter in sketch.parameters())
         check_memory(args, weights, "the student's weights", "lower its sizes, or take a smaller preset")
-        train_transform(args.train_transform, size)(Image.new("RGB", (size, size)))
+        try_transforms(args.image_pipeline, args.transforms, size, channels)
+        processor = image_processor(size, args.crop_ratio, blank_format(channels))
         teacher = None if args.teacher is None else torch.nn.Identity()  # stands for it, and is not asked
-        trainer = DeiTLTTrainer(build_student(recipe.model, ["0", "1"], [1, 1], args), args, teacher)
+        trainer = DeiTLTTrainer(build_student(*of_two_classes), args, teacher, processing_class=processor)
         trainer.create_optimizer_and_scheduler(STEPS)
         check_learning_rates(trainer)
         with torch.no_grad(), trainer.accelerator.autocast():
-            trainer.model.eval()(torch.zeros(1, 3, size, size, device=trainer.model.device))
+            trainer.model.eval()(torch.zeros(1, channels, size, size, device=trainer.model.device))
         if trainer.is_fsdp_enabled:
             replace(args)  # new arguments reset what Accelerate knows of the process; the next trainer would lack FSDP
 
@@ -59,12 +61,11 @@ def dry_run_teacher(recipe: TeacherRecipe) -> None:
     Raises:
         RunError, TeacherError: one line on what cannot be.
     """
-    args = recipe.training
+    args, channels = recipe.training, recipe.data.num_channels
     with refused_as("teacher"), whole_networks():
         check_machine(args, args.image_size)
-        for name in args.transforms:
-            train_transform(name, args.image_size)(Image.new("RGB", (args.image_size, args.image_size)))
-        trainer = teacher_trainer(build_classifier(args, 2), args, [1, 1])
+        try_transforms(args.image_pipeline, args.transforms, args.image_size, channels)
+        trainer = teacher_trainer(build_classifier(args, 2, channels), args, [1, 1])
         trainer.create_optimizer_and_scheduler(STEPS)
         check_learning_rates(trainer)
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import torch
 from datasets import Dataset
-from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch.utils.data import DataLoader
 from transformers import Trainer
 
@@ -57,8 +56,8 @@ def estimate_student(
         BatchTooLarge: the memory of the device does not suffice.
     """
     args = recipe.training
-    images = student.training_images(recipe, few_rows(data.train, args))
-    model = build_student(recipe.model, data.names, data.counts, args)
+    images = student.training_images(recipe, few_rows(data.train, args), data.pixels)
+    model = build_student(recipe.model, data.names, data.counts, args, data.pixels.channels)
     trainer = DeiTLTTrainer(model, args, teacher, train_dataset=images)
     if args.gradient_checkpointing:
         checkpoint_layers(model, args.gradient_checkpointing_kwargs)
@@ -87,8 +86,8 @@ def estimate_teacher(args: TeacherArguments, data: RunData) -> float:
     Raises:
         RunError: the memory of the device does not suffice.
     """
-    images = training_images(args, few_rows(data.train, args))
-    classifier = build_classifier(args, len(data.counts))
+    images = training_images(args, few_rows(data.train, args), data.pixels)
+    classifier = build_classifier(args, len(data.counts), data.pixels.channels)
     trainer = TeacherTrainer(classifier, args, data.counts, train_dataset=images)
 
     def loss(batch: dict) -> torch.Tensor:
@@ -127,13 +126,13 @@ def estimate_run(
     size, normalization = args.teacher_image_size, args.teacher_normalization
     seconds, classifier = {}, plan.classifier
     if own is not None:
-        network = build_classifier(own.training, classes)
-        mean, std = IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+        network = build_classifier(own.training, classes, data.pixels.channels)
+        mean, std = data.pixels.mean, data.pixels.std
         classifier = Classifier(own.name, network, classes, None, own.training.image_size, mean, std)
         if finished_teacher(own, recipe, data) is None:
             with refused_as("teacher"):
                 seconds[TEACHER] = estimate_teacher(of_all_ranks(own), data)
-    teacher = as_teacher(classifier, classes, size, normalization, data.names, plan.outputs)
+    teacher = as_teacher(classifier, classes, size, normalization, data.names, plan.outputs, data.pixels)
     with refused_as("student"):
         return seconds | estimate_student(recipe, data, teacher, share_done(checkpoint))
 

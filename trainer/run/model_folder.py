@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
-from PIL import Image
 from torch import nn
 from transformers import BaseImageProcessor
 
 from modeling_deit_lt import DeiTLTForImageClassification
 from trainer.arguments import DataArguments
+from trainer.augmentation import channels_of
 from trainer.checkpoints import holds_student, load_processor, load_student
 from trainer.errors import CheckpointError, DeiTLTError
 from trainer.parsing import in_one_line, make, shown
@@ -114,7 +115,8 @@ def open_model(folder: str | Path) -> ModelFolder:
 def _look_at_nothing(opened: ModelFolder) -> None:
     """Refuse a processor whose images the model does not take."""
     try:
-        pixels = opened.processor(Image.new("RGB", (64, 64)), return_tensors="pt")["pixel_values"]
+        blank = np.zeros((64, 64, channels_of(opened.processor)), np.uint8)
+        pixels = opened.processor(blank, return_tensors="pt")["pixel_values"]
         logits, *_ = expert_logits(opened.model(pixels)).values()
         if logits.shape != (1, len(opened.class_names)):
             raise ValueError(f"{len(opened.class_names)} names, outputs {tuple(logits.shape)}")

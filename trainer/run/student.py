@@ -18,6 +18,7 @@ from trainer.augmentation import TrainingImages, evaluation_images, image_proces
 from trainer.augmentation import training_images as augmented
 from trainer.callbacks import copied
 from trainer.checkpoints import load_student
+from trainer.data import PixelFormat
 from trainer.errors import RunError
 from trainer.ranks import from_first_rank, load_from_first_rank, on_first_rank
 from trainer.run.data import RunData
@@ -63,6 +64,11 @@ class Run:
     def folder(self) -> Path:
         """Where the model and all reports are."""
         return Path(self.recipe.training.output_dir)
+
+    @property
+    def example(self) -> str:
+        """Name of the file in the folder that an image can be tried with."""
+        return "example.png" if self.data.pixels.channels in (1, 3) else "example.npy"
 
     @property
     def chosen(self) -> dict:
@@ -115,16 +121,17 @@ class Run:
         }
 
 
-def training_images(recipe: StudentRecipe, rows: Dataset) -> TrainingImages:
+def training_images(recipe: StudentRecipe, rows: Dataset, pixels: PixelFormat) -> TrainingImages:
     """The augmented training images of a student, of all rows or some."""
-    args = recipe.training
-    return augmented(args.image_pipeline, rows, args.transforms, recipe.model.image_size, args.device, args.seed)
+    args, size = recipe.training, recipe.model.image_size
+    return augmented(args.image_pipeline, rows, args.transforms, size, args.device, args.seed, pixels)
 
 
-def test_images(recipe: StudentRecipe, rows: Dataset) -> TorchDataset:
+def test_images(recipe: StudentRecipe, rows: Dataset, pixels: PixelFormat) -> TorchDataset:
     """Images of a split as a student is tested on them."""
     args, size = recipe.training, recipe.model.image_size
-    return evaluation_images(args.image_pipeline, rows, image_processor(size, args.crop_ratio), size, args.device)
+    processor = image_processor(size, args.crop_ratio, pixels)
+    return evaluation_images(args.image_pipeline, rows, processor, size, args.device)
 
 
 def build_trainer(recipe: StudentRecipe, data: RunData, teacher: RunTeacher | None) -> DeiTLTTrainer:
@@ -132,13 +139,13 @@ def build_trainer(recipe: StudentRecipe, data: RunData, teacher: RunTeacher | No
     args = recipe.training
     split = SELECTION_SPLIT[args.model_selection]
     return DeiTLTTrainer(
-        build_student(recipe.model, data.names, data.counts, args),
+        build_student(recipe.model, data.names, data.counts, args, data.pixels.channels),
         args,
         teacher and teacher.teacher,
         data.settings.boundaries,
-        train_dataset=training_images(recipe, data.train),
-        eval_dataset=test_images(recipe, data.splits[split]) if split else None,
-        processing_class=image_processor(recipe.model.image_size, args.crop_ratio),
+        train_dataset=training_images(recipe, data.train, data.pixels),
+        eval_dataset=test_images(recipe, data.splits[split], data.pixels) if split else None,
+        processing_class=image_processor(recipe.model.image_size, args.crop_ratio, data.pixels),
     )
 
 
@@ -162,7 +169,7 @@ def train_student(
     progress.attach(trainer, STUDENT)
     seconds = trainer.train(resume_from_checkpoint=checkpoint).metrics["train_runtime"]
     progress.begin(TESTS)
-    reports, prediction = save_and_test(trainer, test_images(recipe, data.splits["test"]))
+    reports, prediction = save_and_test(trainer, test_images(recipe, data.splits["test"], data.pixels))
     return Run(
         recipe=recipe,
         data=data,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
+from trainer.augmentation import HostImages, steps_of_colour
 from trainer.evaluation import format_report, head_mid_tail, imbalance_ratio
 from trainer.run.data import RunData
 from trainer.run.findings import far_below_teacher
@@ -34,6 +35,7 @@ def banner(
         "recipe": f"{recipe.name} -> {args.output_dir}, seed {args.seed}",
         "data": f"{data.settings.dataset}: {len(counts)} classes, {sum(counts)} training images, "
         f"{max(counts)} to {min(counts)} per class (rho {imbalance_ratio(counts):.4g}); classes: {groups}",
+        "images": _pixels(data, trainer),
         "student": f"{parameters:.2f} M parameters, {config.num_hidden_layers} layers of width {config.hidden_size}, "
         f"{config.image_size} px, {(config.image_size // config.patch_size) ** 2} patches",
         "teacher": _teacher(teacher, accuracy),
@@ -66,11 +68,20 @@ def _compiled(trainer: DeiTLTTrainer) -> str:
 
 def _images(trainer: DeiTLTTrainer) -> str:
     workers = f"{trainer.args.dataloader_num_workers} worker(s)"
-    if trainer.args.image_pipeline == "host":
+    if isinstance(trainer.train_dataset, HostImages):
         return workers
     if trainer.train_dataset.resident:
         return "images kept and augmented on the device"
     return f"images decoded by {workers}, augmented on the device"
+
+
+def _pixels(data: RunData, trainer: DeiTLTTrainer) -> str:
+    """Channels and normalisation, and what of the augmentation needs colours that they do not have."""
+    if data.pixels.is_rgb:
+        return data.pixels.in_words
+    left_out = [step for name in trainer.args.transforms for step in steps_of_colour(name)]
+    without = f"; {trainer.args.train_transform} without {' and '.join(left_out)}" if left_out else ""
+    return data.pixels.in_words + without
 
 
 def _floor(args) -> str:
@@ -88,7 +99,7 @@ def _drw(args) -> str:
 
 def final_report(run: Run) -> str:
     """What a person reads at the end: the table, what stands out in it, and what to do with the result."""
-    image = f"{run.folder}/example.png"
+    image = f"{run.folder}/{run.example}"
     lines = [
         final_table(run),
         *_findings(run.findings),

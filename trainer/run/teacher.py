@@ -22,7 +22,7 @@ from trainer.settings import deciding_settings, over_all_ranks
 from trainer.teachers import Teacher, TeacherTrainer, as_teacher, open_classifier, train_teacher
 from trainer.teachers.arguments import TeacherArguments
 from trainer.teachers.class_names import class_order, read_class_names
-from trainer.teachers.loading import Classifier
+from trainer.teachers.loading import Classifier, refuse_other_channels
 from trainer.teachers.training import TRAINING_VERSION
 
 # The settings that say what kind of teacher one is.
@@ -75,7 +75,9 @@ def plan_teacher(recipe: StudentRecipe) -> TeacherPlan | None:
     file = args.teacher_class_names
     outputs = from_first_rank(lambda: read_class_names(file)) if file else None
     if recipe.teacher is None:
-        return TeacherPlan(classifier=from_first_rank(lambda: open_classifier(args.teacher)), outputs=outputs)
+        classifier = from_first_rank(lambda: open_classifier(args.teacher))
+        refuse_other_channels(classifier, recipe.data.num_channels)
+        return TeacherPlan(classifier=classifier, outputs=outputs)
     folder, students = teacher_folder(recipe), Path(args.output_dir).resolve()
     if folder.resolve() == students or folder.resolve() in students.parents or students in folder.resolve().parents:
         raise RunError(f"the teacher's folder {folder} and the student's {args.output_dir} lie in one another")
@@ -115,7 +117,8 @@ def obtain_teacher(
         name, figures = _trained_or_reused(plan.recipe, recipe, data, progress)
         classifier = from_first_rank(lambda: open_classifier(name))
     size, normalization = args.teacher_image_size, args.teacher_normalization
-    teacher = as_teacher(classifier, len(data.names), size, normalization, data.names, plan.outputs)
+    outputs = plan.outputs
+    teacher = as_teacher(classifier, len(data.names), size, normalization, data.names, outputs, data.pixels)
     return RunTeacher(teacher, name, figures)
 
 
@@ -207,7 +210,9 @@ def train_in_folder(args: TeacherArguments, data: RunData, checkpoint: str | Non
 
     with whole_networks():
         again = replace(args)  # made here, so that Trainer asks for no FSDP
-        trained = train_teacher(again, data.splits, data.settings.boundaries, checkpoint, on_start=begin_training)
+        trained = train_teacher(
+            again, data.splits, data.settings.boundaries, checkpoint, begin_training, pixels=data.pixels
+        )
     metrics = {
         "teacher": trained.figures,
         "best_epoch_on_test": trained.best_epoch_on_test,

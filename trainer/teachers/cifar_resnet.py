@@ -40,7 +40,7 @@ class CifarResNet(nn.Module):
 
     def __init__(self, blocks: int, num_classes: int = 10, in_chans: int = 3):
         super().__init__()
-        self.num_classes = num_classes
+        self.num_classes, self.in_chans = num_classes, in_chans
         self.num_features = 64
         self.conv1 = nn.Conv2d(in_chans, 16, 3, 1, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(16)

@@ -10,11 +10,11 @@ from typing import NamedTuple, Self
 import timm
 import torch
 import torch.nn.functional as F
-from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
 
 from trainer.checkpoints import check_weights
+from trainer.data import RGB, PixelFormat
 from trainer.errors import CheckpointError, TeacherError
 from trainer.parsing import in_one_line, shown
 from trainer.safe_weights import refuse_pickles
@@ -41,9 +41,10 @@ class Teacher(nn.Module):
     Args:
         model: images to logits, or to an output with `.logits`.
         image_size: side of its input in pixels, or None for images as they come.
-        mean, std: (3,) its own pixel statistics.
+        mean, std: (C,) its own pixel statistics.
         normalization: "student" keeps the student's normalisation, "own" converts to the teacher's.
-        order: (C,) which of the model's outputs is class 0, 1, ... of the data; None: as they come.
+        order: which of the model's outputs is class 0, 1, ... of the data; None: as they come.
+        pixels: the student's. Default: RGB with ImageNet's mean and deviation.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Teacher(nn.Module):
         std,
         normalization: str = "student",
         order: Sequence[int] | None = None,
+        pixels: PixelFormat = RGB,
     ):
         super().__init__()
         # Which convolutions are fastest on; models of transformers may view their features as if they were not.
@@ -61,10 +63,10 @@ class Teacher(nn.Module):
         self.model = model.to(memory_format=self.layout)
         self.image_size = image_size
         self.own_normalization = normalization == "own"
-        student_mean, student_std = torch.tensor(IMAGENET_DEFAULT_MEAN), torch.tensor(IMAGENET_DEFAULT_STD)
+        student_mean, student_std = torch.tensor(pixels.mean), torch.tensor(pixels.std)
         mean, std = torch.tensor(mean), torch.tensor(std)
-        self.register_buffer("scale", (student_std / std).view(3, 1, 1))
-        self.register_buffer("shift", ((student_mean - mean) / std).view(3, 1, 1))
+        self.register_buffer("scale", (student_std / std).view(-1, 1, 1))
+        self.register_buffer("shift", ((student_mean - mean) / std).view(-1, 1, 1))
         self.register_buffer("order", None if order is None else torch.tensor(order))
         self.requires_grad_(False)
         self.eval()
@@ -75,7 +77,7 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) images in the student's normalisation to (B, C) logits, column c for class c of the data."""
+        """Images (B, channels, H, W) in the student's normalisation to (B, C) logits in the data's class order."""
         if self.image_size is not None and images.shape[-2:] != (self.image_size, self.image_size):
             size = (self.image_size, self.image_size)
             images = F.interpolate(images, size, mode="bicubic", align_corners=False, antialias=False)
@@ -94,7 +96,7 @@ class Classifier(NamedTuple):
     num_classes: int
     class_names: list[str] | None  # in the order of its outputs, where they have names
     image_size: int  # side in pixels that it was trained with
-    mean: Sequence[float]  # (3,) of its pixels
+    mean: Sequence[float]  # of its pixels, one number a channel
     std: Sequence[float]
 
 
@@ -147,6 +149,7 @@ def as_teacher(
     normalization: str = "student",
     class_names: Sequence[str] | None = None,
     teacher_class_names: Sequence[str] | None = None,
+    pixels: PixelFormat = RGB,
 ) -> Teacher:
     """Make a classifier the teacher of a student.
 
@@ -159,9 +162,10 @@ def as_teacher(
             outputs without names are taken in the order they have. Default: no comparison.
         teacher_class_names: (C,) classes of the teacher's outputs in their order, in place of those that its folder
             gives (timm's `label_names`, Hugging Face's `id2label`). Default: the folder's.
+        pixels: the student's. Default: RGB with ImageNet's mean and deviation.
 
     Raises:
-        TeacherError: another number of classes, or other classes.
+        TeacherError: another number of classes or channels, or other classes.
         ValueError: an unknown normalisation.
     """
     if normalization not in NORMALIZATIONS:
@@ -171,10 +175,24 @@ def as_teacher(
             f"teacher {classifier.name}: has {classifier.num_classes} classes, the data have {num_labels}; train it "
             "on these data"
         )
+    refuse_other_channels(classifier, pixels.channels)
     names = classifier.class_names if teacher_class_names is None else teacher_class_names
     order = None if names is None or class_names is None else class_order(classifier.name, names, class_names)
     size = image_size or classifier.image_size
-    return Teacher(classifier.model, size, classifier.mean, classifier.std, normalization, order)
+    return Teacher(classifier.model, size, classifier.mean, classifier.std, normalization, order, pixels)
+
+
+def refuse_other_channels(classifier: Classifier, channels: int) -> None:
+    """Refuse a classifier of images with more or fewer channels than the student's.
+
+    Raises:
+        TeacherError: it says how many.
+    """
+    if len(classifier.mean) != channels:
+        raise TeacherError(
+            f"teacher {classifier.name}: takes images of {len(classifier.mean)} channels, num_channels is {channels}; "
+            "name a recipe, which trains one on these images"
+        )
 
 
 def _found(name: str) -> Classifier:

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from trainer.augmentation import TrainingImages, evaluation_images, image_processor
 from trainer.augmentation import training_images as augmented
-from trainer.data import class_counts
+from trainer.data import RGB, PixelFormat, class_counts
 from trainer.errors import TeacherError
 from trainer.evaluation import METRICS, per_class_accuracy, plot_class_accuracy
 from trainer.teachers import cifar_resnet, cosine  # noqa: F401  (register their models with timm)
@@ -53,6 +53,7 @@ def train_teacher(
     boundaries=None,
     checkpoint: str | None = None,
     on_start: Callable[[TeacherTrainer], None] = lambda trainer: None,
+    pixels: PixelFormat = RGB,
 ) -> TrainedTeacher:
     """Train a teacher, save it in its folder and test it.
 
@@ -65,21 +66,22 @@ def train_teacher(
         boundaries: of head/mid/tail, as `head_mid_tail` takes them.
         checkpoint: to resume from. Default: start anew.
         on_start: called with the trainer when all is built, before the first step. Default: nothing.
+        pixels: of the images. Default: RGB.
 
     Raises:
         TeacherError: timm does not know the architecture, or it does not end in a linear layer as LDAM and PaCo need.
     """
     counts, names = class_counts(splits["train"]), splits["train"].features["label"].names
-    classifier = build_classifier(args, len(counts))
+    classifier = build_classifier(args, len(counts), pixels.channels)
     images = {
-        "train_dataset": training_images(args, splits["train"]),
-        "eval_dataset": test_images(args, splits["test"]),
+        "train_dataset": training_images(args, splits["train"], pixels),
+        "eval_dataset": test_images(args, splits["test"], pixels),
     }
     trainer = teacher_trainer(classifier, args, counts, boundaries, **images)
     on_start(trainer)
     output = trainer.train(resume_from_checkpoint=checkpoint)
     if args.should_save:
-        _save(Path(args.output_dir), classifier, args, names)
+        _save(Path(args.output_dir), classifier, args, names, pixels)
     prediction = trainer.predict(trainer.eval_dataset)
     if args.should_save:
         accuracies = {"teacher": per_class_accuracy(prediction.predictions, prediction.label_ids, len(counts))}
@@ -110,22 +112,27 @@ def forget_precision() -> None:
     AcceleratorState._reset_state()
 
 
-def build_classifier(args: TeacherArguments, num_classes: int) -> nn.Module:
+def build_classifier(args: TeacherArguments, num_classes: int, channels: int = 3) -> nn.Module:
     """A timm model with fresh weights that depend on the seed alone, for LDAM with a cosine classifier.
+
+    Args:
+        args: of its training.
+        num_classes: C.
+        channels: of its images. Default 3.
 
     Raises:
         TeacherError: as `train_teacher`.
     """
     torch.manual_seed(args.seed)
-    name, kwargs = args.architecture, {}
+    name, kwargs = args.architecture, _of_channels(channels)
     if args.loss == "ldam":
-        name, kwargs = "cosine_classifier", {"backbone": args.architecture}
+        name, kwargs = "cosine_classifier", {"backbone": args.architecture, **kwargs}
     try:
         model = timm.create_model(name, num_classes=num_classes, **kwargs)
         if args.loss == "paco" and type(model.get_classifier()) is not nn.Linear:
             raise ValueError("paco needs a model that ends in one linear layer")
         with torch.no_grad():
-            model.eval()(torch.zeros(1, 3, args.image_size, args.image_size))
+            model.eval()(torch.zeros(1, channels, args.image_size, args.image_size))
             model.train()
     # An unknown name; no linear layer to replace; a network that its images are too small for, or of another size.
     except (RuntimeError, ValueError, AssertionError) as error:
@@ -135,15 +142,21 @@ def build_classifier(args: TeacherArguments, num_classes: int) -> nn.Module:
     return model
 
 
-def training_images(args: TeacherArguments, dataset: Dataset) -> TrainingImages:
+def _of_channels(channels: int) -> dict:
+    """What a timm model is told about them."""
+    return {} if channels == 3 else {"in_chans": channels}
+
+
+def training_images(args: TeacherArguments, dataset: Dataset, pixels: PixelFormat = RGB) -> TrainingImages:
     """The augmented training images; two views of each for PaCo."""
-    return augmented(args.image_pipeline, dataset, args.transforms, args.image_size, args.device, args.seed)
+    return augmented(args.image_pipeline, dataset, args.transforms, args.image_size, args.device, args.seed, pixels)
 
 
-def test_images(args: TeacherArguments, dataset: Dataset) -> TorchDataset:
+def test_images(args: TeacherArguments, dataset: Dataset, pixels: PixelFormat = RGB) -> TorchDataset:
     """The test images."""
     size = args.image_size
-    return evaluation_images(args.image_pipeline, dataset, image_processor(size, args.crop_ratio), size, args.device)
+    processor = image_processor(size, args.crop_ratio, pixels)
+    return evaluation_images(args.image_pipeline, dataset, processor, size, args.device)
 
 
 def best_epoch(log_history: list[dict]) -> dict | None:
@@ -155,18 +168,20 @@ def best_epoch(log_history: list[dict]) -> dict | None:
     return {"epoch": best["epoch"], **{name: best.get(f"eval_{name}") for name in METRICS}}
 
 
-def _save(folder: Path, model: nn.Module, args: TeacherArguments, names: list[str]) -> None:
+def _save(folder: Path, model: nn.Module, args: TeacherArguments, names: list[str], pixels: PixelFormat) -> None:
     """The model as timm and transformers read it; the trainer's own stays where and as it is."""
-    processor = image_processor(args.image_size, args.crop_ratio)
+    processor = image_processor(args.image_size, args.crop_ratio, pixels)
+    backbone = {"backbone": args.architecture} if args.loss == "ldam" else {}
+    shape = (pixels.channels, args.image_size, args.image_size)
     processor.save_pretrained(folder)
     save_for_hf(
         copy.deepcopy(model).cpu().to(memory_format=torch.contiguous_format),
         str(folder),
         # Without its name transformers would prepare images by timm's transform, which resizes by other arithmetic.
         model_config={"label_names": names, "image_processor_type": type(processor).__name__},
-        model_args={"backbone": args.architecture} if args.loss == "ldam" else {},
+        model_args=backbone | _of_channels(pixels.channels),
         safe_serialization=True,
-        data_config={"input_size": (3, args.image_size, args.image_size), "crop_pct": args.crop_ratio},
+        data_config={"input_size": shape, "crop_pct": args.crop_ratio, "mean": pixels.mean, "std": pixels.std},
     )
     # timm writes the number of classes twice, and transformers would give both to the model.
     path = folder / "config.json"

@@ -1,0 +1,138 @@
+"""What the pixels of a data set are: channels, depth, and the mean and deviation that they are normalised by."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from datasets import Dataset, Image
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from modeling_deit_lt import read_channels
+
+from ..machine import cores_per_rank
+from .rgb import as_rgb
+
+BLOCK = 256  # rows held in memory at a time, by each worker
+NORMALIZATIONS = ("imagenet", "data")
+
+
+@dataclass(frozen=True)
+class PixelFormat:
+    """Pixels as networks are given them: values from 0 to 255, of which mean and deviation are counted in 255ths.
+
+    Attributes:
+        channels: C; 3 are red, green and blue.
+        bits: of the values; 16-bit images that go up to 4095 have 12. Images of three channels have 8.
+        mean, std: (C,) of values from 0 to 1.
+    """
+
+    channels: int = 3
+    bits: int = 8
+    mean: tuple[float, ...] = IMAGENET_DEFAULT_MEAN
+    std: tuple[float, ...] = IMAGENET_DEFAULT_STD
+
+    @property
+    def is_rgb(self) -> bool:
+        """Whether Pillow and its transforms work on them."""
+        return self.channels == 3
+
+    @property
+    def size(self) -> int:
+        """Bytes of a pixel as it is augmented."""
+        return self.channels * (1 if self.bits == 8 else 4)
+
+    @property
+    def in_words(self) -> str:
+        """For the banner of a run."""
+        what = "RGB" if self.is_rgb else f"{self.channels} channel{'s' * (self.channels > 1)} of {self.bits} bits"
+        if self == RGB:
+            return f"{what}, ImageNet's mean and deviation"
+        shown = (", ".join(f"{value:.3f}" for value in values[:4]) for values in (self.mean, self.std))
+        more = ", ..." if self.channels > 4 else ""
+        return "{}, mean {}{more} and deviation {}{more} of the training images".format(what, *shown, more=more)
+
+
+RGB = PixelFormat()
+
+
+def blank_format(channels: int) -> PixelFormat:
+    """The format of images that have not been looked at: RGB's, or one of as many channels."""
+    return RGB if channels == 3 else PixelFormat(channels, 8, (0.5,) * channels, (0.5,) * channels)
+
+
+def stored_channels(value: dict, channels: int) -> np.ndarray:
+    """An image of a data set as it is stored.
+
+    Args:
+        value: `bytes` and `path` of a row, as `datasets` keeps them; one of them may be None.
+        channels: C.
+
+    Returns:
+        (C, H, W) uint8 or uint16.
+
+    Raises:
+        ValueError: as `read_channels`.
+    """
+    return read_channels(value["path"] if value["bytes"] is None else value["bytes"], channels)
+
+
+def pixel_format(train: Dataset, channels: int, normalization: str, num_workers: int = 1) -> PixelFormat:
+    """The format of a data set: what was asked for, and what its training images say.
+
+    Mean and deviation are those of all pixels, each image counting the same whatever its size. 16-bit images are
+    taken to have as many bits as the largest value of all needs, 8 at least.
+
+    Args:
+        train: rows with an Image column `image`, all of which are decoded where images are not plain RGB.
+        channels: C.
+        normalization: "imagenet", for 3 channels alone, or "data".
+        num_workers: processes that decode, at most one a core. Default 1, this one.
+    """
+    if normalization == "imagenet":
+        return RGB
+    blocks = _Moments(train, channels)
+    num_workers = min(num_workers, cores_per_rank(), len(blocks))
+    loader = DataLoader(blocks, batch_size=None, num_workers=num_workers if num_workers > 1 else 0)
+    largest, sums = zip(*loader, strict=True)
+    # By the kind of file, 8 or 16 bits: which value becomes 255 is known only when all have been seen.
+    of_8_bits, of_16_bits = (np.sum([block[kind] for block in sums], axis=0) for kind in (0, 1))
+    bits = max(8, int(max(largest)).bit_length())
+    scales = np.array([1 / 255, 1 / (2**bits - 1)])
+    means = of_8_bits[0] * scales[0] + of_16_bits[0] * scales[1]
+    squares = of_8_bits[1] * scales[0] ** 2 + of_16_bits[1] * scales[1] ** 2
+    mean, square = means / len(train), squares / len(train)
+    deviations = [math.sqrt(max(s - m * m, 0.0)) for s, m in zip(square, mean, strict=True)]
+    # A channel that is the same everywhere is left as it is.
+    return PixelFormat(channels, bits, tuple(mean.tolist()), tuple(d if d > 1e-6 else 1.0 for d in deviations))
+
+
+class _Moments(TorchDataset):
+    """Blocks of rows: the largest value of their 16-bit images, and sums over images of the mean of their pixels and
+    of their squares, (2 kinds of depth, 2, C)."""
+
+    def __init__(self, train: Dataset, channels: int):
+        self.rows, self.channels = train.select_columns(["image"]).with_format("arrow"), channels
+
+    def __len__(self) -> int:
+        return -(-len(self.rows) // BLOCK)
+
+    def __getitem__(self, block: int) -> tuple[int, np.ndarray]:
+        if block >= len(self):
+            raise IndexError(block)
+        largest, sums = 0, np.zeros((2, 2, self.channels))
+        for value in self.rows[block * BLOCK : (block + 1) * BLOCK]["image"].to_pylist():
+            pixels = stored_channels(value, self.channels) if self.channels != 3 else stored_rgb(value)
+            deep = int(pixels.dtype == np.uint16)
+            largest = max(largest, int(pixels.max())) if deep else largest
+            values = pixels.reshape(self.channels, -1).astype(np.float64)
+            sums[deep] += values.mean(1), (values**2).mean(1)
+        return largest, sums
+
+
+def stored_rgb(value: dict) -> np.ndarray:
+    """(3, H, W) uint8 of an image of any kind, as training reads it."""
+    return np.asarray(as_rgb(Image().decode_example(value))).transpose(2, 0, 1)
