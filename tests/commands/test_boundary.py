@@ -36,6 +36,15 @@ def test_refusals_are_their_line(monkeypatch, capsys):
     assert end_of(monkeypatch, capsys, SettingError("unknown key")) == (2, "error: unknown key")
 
 
+def test_output_that_nobody_reads_is_no_fault():
+    read, write = os.pipe()
+    os.close(read)
+    words = [sys.executable, "-m", "trainer.commands", "recipes"]
+    done = subprocess.run(words, stdout=write, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 def test_what_nobody_foresaw_is_its_kind_its_place_and_a_file(monkeypatch, capsys):
     code, line = end_of(monkeypatch, capsys, ZeroDivisionError("of all\nthings"))
     assert code == 1

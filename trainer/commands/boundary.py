@@ -1,11 +1,12 @@
-"""Exit codes of all commands: 0 done, 1 one line that says what is wrong, 2 usage, 130 interrupted, 143 terminated (by
-SIGTERM, after a checkpoint where a training was under way); no tracebacks."""
+"""Exit codes of all commands: 0 done, 1 one line that says what is wrong, 2 usage, 130 interrupted, 141 nobody reads
+the output, 143 terminated (by SIGTERM, after a checkpoint where a training was under way); no tracebacks."""
 
 from __future__ import annotations
 
 import errno
 import os
 import re
+import select
 import shlex
 import sys
 import tempfile
@@ -39,6 +40,7 @@ def run(command: str, words: list[str] | None = None) -> None:
         main = import_module(f"trainer.commands.{command.replace('-', '_')}").main
         _quiet_libraries()
         main(sys.argv[1:] if words is None else words)
+        sys.stdout.flush()  # not at the end of the process, where nobody could tell that it failed
         _leave_the_other_ranks()
     except SettingError as error:
         end(_once(f"error: {error}"), 2)
@@ -49,6 +51,8 @@ def run(command: str, words: list[str] | None = None) -> None:
         word, code = ("terminated", 143) if type(stop).__name__ == "Terminated" else ("interrupted", 130)
         end(_once(f"{word}{_how_to_go_on(stop)}"), code)
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            end(_how_to_go_on(error).removeprefix("; "), 141)
         if error.errno not in NOT_OURS:
             end(_unexpected(error), 1)
         where = f": {error.filename}" if error.filename else ""
@@ -62,6 +66,16 @@ def _leave_the_other_ranks() -> None:
     distributed = sys.modules.get("torch.distributed")
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()
+
+
+def _nobody_reads() -> bool:
+    """Whether the output was cut off, as by `| head`; then nothing is left to print, at the end of the process either."""
+    output = select.poll()
+    output.register(sys.stdout.fileno(), select.POLLOUT)
+    cut_off = any(event & select.POLLERR for _, event in output.poll(0))
+    if cut_off:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return cut_off
 
 
 def _once(line: str) -> str:
