@@ -15,7 +15,7 @@ CPU = {"use_cpu": True}
 def test_every_recipe_can_be_read():
     """All keys and values are known, and a teacher recipe that is named is there."""
     paths = list(RECIPES.glob("*.yaml"))
-    assert len(paths) == 12
+    assert len(paths) == 19
     for path in paths:
         recipe = student_recipe(path, CPU)
         assert recipe.teacher.name == Path(recipe.training.teacher).stem
@@ -33,6 +33,29 @@ def test_the_cifar_recipes_have_the_published_peak_rate_and_batch():
         assert args.peak_learning_rate == pytest.approx(2.5e-4)
         assert (args.num_train_epochs, args.drw_start_epoch, args.drw_mixing) == (1200, 1100, False)
         assert (args.drw_mean, args.drop_partial_batches) == ("micro_batch", True)
+
+
+@pytest.mark.parametrize(
+    ("name", "epochs", "drw", "boundaries"),
+    [
+        ("imagenet_lt", 1400, 1200, "imagenet_lt"),
+        ("inaturalist2018", 1000, 900, "inaturalist2018"),
+        ("places_lt", 1400, 1200, (131, 294)),
+    ],
+)
+def test_the_large_recipes_have_the_published_rate_batch_and_epochs(monkeypatch, name, epochs, drw, boundaries):
+    """5e-4 at 2,048 images per step of 4 GPUs or 8 (official scripts), mixing in DRW; on one GPU with a ViT-S."""
+    for recipe, accumulation, ranks in ((name, 4, 4), (name, 2, 8), (f"{name}_small", 8, 1)):
+        monkeypatch.setattr("trainer.arguments.DistillationArguments.world_size", ranks)
+        read = student_recipe(recipe, {**CPU, "gradient_accumulation_steps": accumulation})
+        args = read.training
+        assert args.global_batch_size == 2048
+        assert args.peak_learning_rate == pytest.approx(5e-4)
+        assert (args.num_train_epochs, args.drw_start_epoch, args.drw_mixing) == (epochs, drw, True)
+        assert read.model.preset == ("base" if ranks > 1 else "small")
+        assert read.data.boundaries == boundaries
+        assert read.teacher.training.loss == "paco"
+        assert read.teacher.training.sam_rho == [0.05]
 
 
 @pytest.mark.parametrize(
