@@ -43,6 +43,11 @@ class EvaluationArguments:
     image_column: str | None = setting(None, "Column of the images; the only image column if not given.")
     label_column: str | None = setting(None, "Column of the labels; the only label column if not given.")
     config_name: str | None = setting(None, "Configuration of a Hub data set.")
+    train_list: str | None = setting(None, "As in a recipe.")
+    test_list: str | None = setting(None, "As in a recipe.")
+    class_from: str | None = setting(
+        None, "As in a recipe; that of the model's run if not given.", choices=["path", "folder"]
+    )
     test_fraction: float | None = setting(None, "As in a recipe; that of the model's run if not given.")
     split_seed: int | None = setting(None, "As in a recipe; that of the model's run if not given.")
     group_boundaries: list[str] | None = setting(None, "As in a recipe; those of the model's run if not given.")
@@ -97,6 +102,9 @@ def load_test_split(data: str, flags: EvaluationArguments, opened: ModelFolder) 
         label_column=flags.label_column,
         test_fraction=run.test_fraction if flags.test_fraction is None else flags.test_fraction,
         seed=run.split_seed if flags.split_seed is None else flags.split_seed,
+        train_list=flags.train_list,
+        test_list=flags.test_list,
+        class_from=flags.class_from or run.class_from,
     )["test"]
     if (detail := class_difference(test.features["label"].names, opened.class_names)) is not None:
         raise DataError(f"{data} has other classes than the model, or another order: {detail}")

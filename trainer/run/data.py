@@ -11,7 +11,7 @@ import numpy as np
 from accelerate.utils import gather_object
 from datasets import Dataset, DatasetDict, disable_progress_bars
 
-from trainer.arguments import DataArguments
+from trainer.arguments import SOURCES, DataArguments
 from trainer.augmentation import TrainingSampler
 from trainer.base_arguments import RunArguments
 from trainer.data import (
@@ -65,6 +65,8 @@ class RunData:
     def digest(self) -> str:
         """Of what a teacher and its figures depend on: which images, their names and sizes, and the label of each."""
         settings, folder = deciding_settings(self.settings), Path(self.settings.dataset).expanduser()
+        for name in set(SOURCES) - {"dataset"}:
+            settings.pop(name)  # what they name is in the images, their labels and classes
         if self.settings.dataset != "digits" and folder.is_dir():
             settings["dataset"] = "a folder"  # the same images wherever they lie
         digest = hashlib.sha256(repr((sorted(settings.items()), self.names)).encode())
@@ -130,4 +132,7 @@ def _load(settings: DataArguments) -> DatasetDict:
         label_column=settings.label_column,
         config_name=settings.config_name,
         test_fraction=settings.test_fraction,
+        train_list=settings.train_list,
+        test_list=settings.test_list,
+        class_from=settings.class_from,
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from trainer.arguments import SOURCES
 from trainer.base_arguments import RunArguments
 from trainer.callbacks import EMA_FILE
 from trainer.errors import CheckpointError, DeiTLTError, RunError
@@ -174,7 +175,7 @@ def _flat(asked: dict, owner: str = "") -> dict:
 def _refuse_other_settings(folder: Path, settings: dict) -> None:
     begun = settings_of(folder)
     found = differences(begun, settings) if begun else []  # none where no run wrote it: by DeiTLTTrainer, from Python
-    found = [text for text in found if not text.startswith("dataset ")]  # may lie elsewhere; their digest is compared
+    found = [text for text in found if text.split()[0] not in SOURCES]  # may lie elsewhere; their digest is compared
     if found:
         raise CheckpointError(
             f"the run in {folder} was begun with other settings ({'; '.join(found)}); go on with the same, or "
