@@ -15,7 +15,14 @@ from datasets import Dataset
 from trainer.arguments import DataArguments
 from trainer.augmentation import EvaluationImages
 from trainer.commands.parser import CommandParser
-from trainer.data import check_images, check_labels, class_difference, load_long_tailed
+from trainer.data import (
+    UNDECODABLE,
+    check_images,
+    check_labels,
+    class_difference,
+    fingerprint,
+    load_long_tailed,
+)
 from trainer.errors import DataError, SettingError
 from trainer.evaluation import expert_report, format_report, group_rule
 from trainer.machine import PRECISIONS, device_in_words
@@ -109,7 +116,11 @@ def load_test_split(data: str, flags: EvaluationArguments, opened: ModelFolder) 
     if (detail := class_difference(test.features["label"].names, opened.class_names)) is not None:
         raise DataError(f"{data} has other classes than the model, or another order: {detail}")
     check_labels(test, split="test")
-    check_images(test, split="test")
+    try:
+        state = fingerprint(test, Path(data).expanduser()).state
+    except DataError:  # a file is gone: the check names all that are
+        state = None
+    check_images(test, split="test", state=state, file=Path(UNDECODABLE), show=True)
     return test
 
 

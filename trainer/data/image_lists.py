@@ -1,4 +1,4 @@
-"""Data sets of image files that lists name, with their labels: lists that are given, or official ones in the folder."""
+"""Data sets of image files that lists name, with their labels: lists that are given, or official ones in a folder."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from trainer.arguments import SOURCES
 from trainer.base_arguments import RunArguments
 from trainer.callbacks import EMA_FILE
+from trainer.data import UNDECODABLE
 from trainer.errors import CheckpointError, DeiTLTError, RunError
 from trainer.ranks import from_first_rank, on_every_machine
 from trainer.resuming import check_checkpoint, last_complete_checkpoint
@@ -26,7 +27,7 @@ logger = logging.getLogger(__name__)
 LOCK = ".lock"
 TRACEBACK = "traceback.txt"
 SETTINGS = "settings.json"  # written when training starts: whose folder it is, and what was asked for
-IGNORED = (LOCK, TRACEBACK, f"{SETTINGS}.tmp")  # what a start leaves that came to nothing
+IGNORED = (LOCK, TRACEBACK, UNDECODABLE, f"{SETTINGS}.tmp")  # what a start leaves that came to nothing
 METRICS = "metrics.json"  # written last: its presence means that the run is complete
 
 RESUME = "--resume_from_checkpoint=true"
