@@ -48,7 +48,7 @@ def test_a_run_lists_its_broken_images_and_begins_in_the_same_folder_when_they_a
     contents = [path.read_bytes() for path in broken]
     for path in broken:
         path.write_bytes(b"junk")
-    recipe = str(write_recipe(tmp_path, teacher="none", num_train_epochs=1, drw_start_epoch="none", repeats=1))
+    recipe = str(write_recipe(tmp_path, teacher="none", num_train_epochs=1, warmup_epochs=0, drw_start_epoch="none"))
     monkeypatch.setattr(sys, "argv", ["deit-lt", "finetune", recipe, "--dataset=images", "--output_dir=out"])
     with pytest.raises(SystemExit) as end:
         main()

@@ -139,7 +139,7 @@ REFUSED = {
     "absolute": ([*TRAIN, "/etc/hostname 0"], TEST, r"train, row 4: image /etc/hostname leads to /etc/hostname"),
     "null byte": ([*TRAIN, "a\0b 0"], TEST, r"train, row 4: .* is no file of the data set"),
     "one class": (TRAIN[::2], TEST[:1], None),
-    "no image is there": (["a/1.jpg 0", "a/2.jpg 1"], TEST, r"none of 2 of its images is there; expected /.*data/a/1"),
+    "no image is there": (["a/1.jpg 0", "a/2.jpg 1"], TEST, r"its images are not where it says; expected /.*data/a/1"),
 }
 
 

@@ -108,8 +108,8 @@ def _layout(paths: pa.Array, candidates: list[list], root: Path, file: Path) -> 
         present = sorted(os.listdir(root))
         shown = ", ".join(present[:SHOWN]) + (", ..." if len(present) > SHOWN else "")
         raise DataError(
-            f"{file}: none of {len(probes)} of its images is there; expected {expected}; {root} holds: {shown}; name "
-            "the folder that these paths begin in"
+            f"{file}: its images are not where it says; expected {expected}; {root} holds: {shown}; name the folder "
+            "that these paths begin in"
         )
     return candidates[found.index(max(found))]
 

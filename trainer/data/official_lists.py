@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from ..errors import DataError
+from .places import refuse_outside
 
 
 class OfficialData(NamedTuple):
@@ -81,7 +83,7 @@ GIT_BLOBS = {  # of the lists, unpacked
     "Places_LT_val.txt": ("b93a2ca58ccb7f3b671c176f395a70bf52c95533", "89c29c0973328f77d7a77a8b580634ce20acdc11"),
     "Places_LT_test.txt": ("e732e58b8aa718a2c1c11933375f5710652c2b93", "d43400ac9bc2275baa058456da40b20abb50b108"),
 }
-STORED = ("*.parquet", "*/*-of-*.parquet", "dataset_dict.json", "metadata.*", "*/metadata.*", "*.tar")
+STORED = ("*.parquet", "*/*-of-*.parquet", "dataset_dict.json", "metadata.*", "*/metadata.*")
 
 
 def find_official(root: Path) -> tuple[Path, Path | None] | None:
@@ -94,7 +96,8 @@ def find_official(root: Path) -> tuple[Path, Path | None] | None:
         Those of train and test, the latter None where it is missing; None where there are no official lists.
 
     Raises:
-        DataError: there are lists of several data sets, a list twice, one of test alone, or a stored data set beside.
+        DataError: there are lists of several data sets, a list twice, one of test alone, a stored data set beside, or
+            a list is a link that leads out of the folder.
     """
     found = [(data, files) for data in OFFICIAL if (files := _files(root, data))]
     if len(found) == 2 and {data.name for data, _ in found} == {INATURALIST.name}:
@@ -114,6 +117,8 @@ def find_official(root: Path) -> tuple[Path, Path | None] | None:
             f"'{root}' holds {files[data.train].name} and {stored.relative_to(root)}, two data sets; name the list by "
             "--train_list, or move one away"
         )
+    for file in files.values():
+        refuse_outside(str(file), [os.path.realpath(root)], f"{file}: the list")
     return files[data.train], files.get(data.test)
 
 
