@@ -16,7 +16,9 @@ from trainer.recipe_files import shipped_recipes
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
-WITH_RECIPE = ("finetune", "compare", "evaluate-teacher", "flatness", "train-teacher", "recipes")
+WITH_RECIPE = (
+    *("finetune", "compare", "evaluate-teacher", "flatness", "train-teacher", "recipes", "check-data", "to-parquet"),
+)
 NAMES = sorted(set(re.findall(r"`((?:trainer|modeling_deit_lt)(?:\.\w+)+)`", (DOCS / "design.md").read_text())))
 
 each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

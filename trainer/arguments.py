@@ -12,6 +12,7 @@ from trainer.settings import check_ranges, setting
 OUR_SCHEDULE = "cosine_warmup_with_min_lr"
 MOST_PATCHES = 2**16
 MOST_LEARNING_RATE = 1000
+SOURCES = ("dataset", "train_list", "test_list", "class_from")  # of the images; they may lie elsewhere tomorrow
 
 
 @dataclass
@@ -52,9 +53,19 @@ class DataArguments:
 
     _argument_group_name = "Data"
 
-    dataset: str = setting("digits", "'digits' (embedded), a Hub id, or a folder: a saved data set or class folders.")
+    dataset: str = setting(
+        "digits", "'digits' (embedded), a Hub id, or a folder: a saved data set, class folders, or images of lists."
+    )
+    train_list: str | None = setting(
+        None,
+        "List of the training images in the folder: lines `path label`, CSV, JSON, JSON lines, or iNaturalist's "
+        "annotations; not given: official lists of ImageNet-LT, iNaturalist-2018 or Places-LT that lie in the folder.",
+    )
+    test_list: str | None = setting(None, "List of the test images, of the same kinds.")
     config_name: str | None = setting(None, "Configuration of a Hub data set.")
-    image_column: str | None = setting(None, "Column of the images; the only image column if not given.")
+    image_column: str | None = setting(
+        None, "Column of the images, or of a list's paths; the only image column if not given."
+    )
     label_column: str | None = setting(None, "Column of the labels; the only label column if not given.")
     num_channels: int = setting(
         3,
@@ -66,6 +77,12 @@ class DataArguments:
         "Mean and deviation of the pixels: imagenet, for RGB alone, or data, those of the training images; not given: "
         "imagenet for RGB, else data.",
         choices=list(NORMALIZATIONS),
+    )
+    class_from: str = setting(
+        "path",
+        "Class of an image in nested class folders: path, the folders' names down to it (birds/heron); folder, the "
+        "last one's (heron).",
+        choices=["path", "folder"],
     )
     rho: float | None = setting(None, "Cut a long tail with this imbalance ratio; not given: as the data are.")
     profile: str = setting("exp", "Shape of the tail that is cut.", choices=["exp", "step"])

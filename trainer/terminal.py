@@ -1,10 +1,14 @@
-"""Text for people: durations, and paragraphs in the width of the terminal."""
+"""Text for people: durations, paragraphs in the width of the terminal, a bar while images are counted."""
 
 from __future__ import annotations
 
 import os
 import sys
 import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
 
 UNLIMITED = 10_000
 
@@ -31,3 +35,22 @@ def columns() -> int:
 def wrapped(text: str, indent: int = 0) -> str:
     """A paragraph in the width of the terminal, later lines indented."""
     return textwrap.fill(text, columns() - 1, subsequent_indent=" " * indent, break_on_hyphens=False)
+
+
+@contextmanager
+def counting(what: str, total: int, show: bool = True) -> Iterator[Callable[[int], object]]:
+    """Context manager: a bar with images a second and the time left; nothing on later ranks or without a terminal.
+
+    Args:
+        what: is being done.
+        total: number of images.
+        show: whether to show it at all. Default True.
+
+    Yields:
+        A function that takes the number of images that were done since its last call.
+    """
+    shown = show and total > 0 and sys.stderr.isatty() and os.environ.get("RANK", "0") == "0"
+    form = "{desc} {n_fmt}/{total_fmt} {bar} {rate_fmt}, {remaining} left"
+    options = {"unit": " images", "bar_format": form, "leave": False, "dynamic_ncols": True, "file": sys.stderr}
+    with tqdm(total=total, desc=what, disable=not shown, **options) as bar:
+        yield bar.update

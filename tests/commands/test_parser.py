@@ -8,6 +8,7 @@ from helpers import write_recipe
 from trainer.arguments import DataArguments, DistillationArguments, ModelArguments
 from trainer.commands import (
     benchmark,
+    check_data,
     classify,
     compare,
     compare_teachers,
@@ -16,6 +17,7 @@ from trainer.commands import (
     finetune,
     flatness,
     recipes,
+    to_parquet,
 )
 from trainer.commands import train_teacher as train_teacher_command
 from trainer.commands.__main__ import COMMANDS as NAMES
@@ -27,7 +29,7 @@ from trainer.run.recipes import student_recipe
 
 COMMANDS = [
     *(finetune, train_teacher_command, evaluate, evaluate_teacher, flatness, compare, compare_teachers, classify),
-    *(recipes, benchmark),
+    *(recipes, benchmark, check_data, to_parquet),
 ]
 
 

@@ -41,7 +41,7 @@ def test_as_numpy_says_and_as_many_bits_as_the_largest_value_needs(tmp_path, cha
     sizes = [(4, 6), (9, 3), (8, 8)]
     arrays = [RNG.integers(0, largest, (*size, channels), dtype=np.uint16) for size in sizes]
     arrays[1][2, 1, 0] = largest
-    found = pixel_format(rows(tmp_path, arrays), channels, "data")
+    found = pixel_format(rows(tmp_path, arrays), channels)
     mean, std = by_numpy(arrays, 2**bits - 1)
     assert (found.channels, found.bits) == (channels, bits)
     assert found.mean == pytest.approx(mean)
@@ -51,7 +51,7 @@ def test_as_numpy_says_and_as_many_bits_as_the_largest_value_needs(tmp_path, cha
 def test_among_deep_images_those_of_8_bits_go_up_to_255(tmp_path):
     deep = RNG.integers(0, 4096, (5, 5, 1), dtype=np.uint16)
     flat = RNG.integers(0, 256, (5, 5, 1), dtype=np.uint8)
-    found = pixel_format(rows(tmp_path, [deep, flat]), 1, "data")
+    found = pixel_format(rows(tmp_path, [deep, flat]), 1)
     mean, std = by_numpy([deep / 4095, flat / 255], 1)
     assert found.bits == 12
     assert (*found.mean, *found.std) == pytest.approx((*mean, *std))
@@ -60,23 +60,34 @@ def test_among_deep_images_those_of_8_bits_go_up_to_255(tmp_path):
 def test_blocks_in_workers_give_the_same(tmp_path, monkeypatch):
     monkeypatch.setattr("trainer.data.pixels.BLOCK", 3)
     arrays = [RNG.integers(0, 4096, (5, 5, 2), dtype=np.uint16) for _ in range(8)]
-    alone, together = (pixel_format(rows(tmp_path, arrays), 2, "data", workers) for workers in (1, 2))
+    alone, together = (pixel_format(rows(tmp_path, arrays), 2, workers) for workers in (1, 2))
     assert alone == together
+
+
+def test_what_was_measured_is_remembered_by_the_state_of_the_images(tmp_path, monkeypatch):
+    monkeypatch.setattr("datasets.config.HF_CACHE_HOME", tmp_path / "cache")
+    arrays = [RNG.integers(0, 4096, (5, 5, 2), dtype=np.uint16) for _ in range(4)]
+    data = rows(tmp_path, arrays)
+    first = pixel_format(data, 2, state="as it was")
+    with monkeypatch.context() as patch:
+        patch.setattr("trainer.data.pixels.stored_channels", None)  # nothing is read
+        assert pixel_format(data, 2, state="as it was") == first
+    np.save(tmp_path / "0.npy", np.zeros((5, 5, 2), np.uint16))
+    assert pixel_format(data, 2, state="as it is") != first
 
 
 def test_a_channel_that_is_the_same_everywhere_is_left_as_it_is(tmp_path):
     arrays = [np.dstack([RNG.integers(0, 256, (4, 4), dtype=np.uint8), np.full((4, 4), 7, np.uint8)])]
-    found = pixel_format(rows(tmp_path, arrays), 2, "data")
+    found = pixel_format(rows(tmp_path, arrays), 2)
     assert found.mean[1] == pytest.approx(7 / 255)
     assert found.std[1] == 1
 
 
-def test_rgb_has_imagenets_numbers_or_its_own():
+def test_rgb_is_measured_as_training_reads_it():
     picture = RNG.integers(0, 256, (6, 7, 3), dtype=np.uint8)
     features = Features({"image": Image(), "label": ClassLabel(names=["a", "b"])})
     train = Dataset.from_dict({"image": [PILImage.fromarray(picture)], "label": [0]}, features)
-    assert pixel_format(train, 3, "imagenet") is RGB
-    found = pixel_format(train, 3, "data")
+    found = pixel_format(train, 3)
     mean, std = by_numpy([picture], 255)
     assert (*found.mean, *found.std) == pytest.approx((*mean, *std))
     assert found.is_rgb

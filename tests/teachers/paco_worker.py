@@ -9,6 +9,7 @@ from helpers import picture_dataset
 from torch import nn
 
 from trainer.augmentation import collate
+from trainer.data import RGB
 from trainer.teachers import PaCo, PaCoTrainer
 from trainer.teachers.arguments import TeacherArguments
 from trainer.teachers.training import training_images
@@ -58,7 +59,7 @@ def main(folder: str, batch_size: str) -> None:
         use_cpu=True,
         disable_tqdm=True,
     )
-    images = training_images(args, picture_dataset((20, 8, 4)))
+    images = training_images(args, picture_dataset((20, 8, 4)), RGB)
     trainer = PaCoTrainer(tiny_paco(), args, [20, 8, 4], train_dataset=images, data_collator=collate)
     trainer.train()
     result = {

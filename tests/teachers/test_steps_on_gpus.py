@@ -182,9 +182,12 @@ def test_a_resumed_teacher_counts_its_own_images_and_needs_its_first_checkpoint_
 
 def test_test_images_on_the_device_are_the_evaluation_images(tmp_path):
     from trainer.augmentation import PIPELINES, collate
+    from trainer.data import RGB
     from trainer.teachers.training import test_images as images_of
 
-    kept, plain = (images_of(arguments(tmp_path, image_pipeline=where), DATA["test"]) for where in PIPELINES[::-1])
+    kept, plain = (
+        images_of(arguments(tmp_path, image_pipeline=where), DATA["test"], RGB) for where in PIPELINES[::-1]
+    )
     rows = [7, 0, 11]
     batch, expected = collate(kept.__getitems__(rows)), collate(plain.__getitems__(rows))
     assert len(kept) == len(plain) == 12

@@ -7,7 +7,7 @@ from helpers import NoWaiting, history, picture_dataset
 
 from trainer.augmentation import EvaluationImages, ImageKey, collate, image_processor
 from trainer.augmentation.device_images import KEYS
-from trainer.data import class_counts, load_long_tailed
+from trainer.data import RGB, class_counts, load_long_tailed
 from trainer.errors import RunError
 from trainer.evaluation import expert_report
 from trainer.teachers import PaCo, PaCoTrainer, TeacherTrainer, load_teacher, train_teacher
@@ -116,7 +116,7 @@ def test_no_step_waits_for_the_host(tmp_path, settings):
     args = arguments(tmp_path, **settings)
     model = build_classifier(args, 3)
     kind, model = (PaCoTrainer, PaCo(model)) if args.loss == "paco" else (TeacherTrainer, model)
-    trainer = kind(model, args, [20, 8, 4], train_dataset=training_images(args, data), data_collator=collate)
+    trainer = kind(model, args, [20, 8, 4], train_dataset=training_images(args, data, RGB), data_collator=collate)
     trainer.create_optimizer()
     trainer.state.epoch, trainer.current_gradient_accumulation_steps = 1.0, 1
     rows = [ImageKey(row, 0, row) for row in range(16)]
@@ -136,7 +136,7 @@ def test_an_image_alone_in_its_batch_is_refused_before_training(tmp_path):
 def test_a_loader_has_no_workers_and_pins_nothing_where_images_are_kept(tmp_path, digits):
     args, rows = arguments(tmp_path, dataloader_num_workers=2), digits["train"].select(range(20))
     args.dataloader_pin_memory = True  # as beside a GPU
-    data = {"train_dataset": training_images(args, rows), "eval_dataset": images_of(args, rows)}
+    data = {"train_dataset": training_images(args, rows, RGB), "eval_dataset": images_of(args, rows, RGB)}
     trainer = TeacherTrainer(build_classifier(args, 10), args, [2] * 10, **data)
     for loader in (trainer.get_train_dataloader(), trainer.get_eval_dataloader()):
         assert (loader.base_dataloader.num_workers, loader.base_dataloader.pin_memory) == (0, False)

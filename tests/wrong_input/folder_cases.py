@@ -54,7 +54,7 @@ FOLDERS = {
         several(move("images/train", "images/training"), move("images/test", "images/testing")),
         IMAGES,
         1,
-        r"a folder inside a class folder.*'train' and 'test'",
+        r"testing: a folder of class folders; if it is a split, call it 'test', beside 'train'",
     ),
     "text among images": (write("images/train/level1/notes.txt", "x"), IMAGES, 1, r"notes.txt: not an image file"),
     "image outside the classes": (write("images/train/a.png", encoded()), IMAGES, 1, r"a.png: an image outside the"),

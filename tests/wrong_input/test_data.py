@@ -5,10 +5,11 @@ import os
 import pytest
 from wrong_input.command_cases import CLASSIFIED, EVALUATED, SETTINGS
 from wrong_input.folder_cases import FILES, FOLDERS, LINKS
+from wrong_input.list_cases import LISTS
 from wrong_input.makers import IMAGES, ROW, nothing
 from wrong_input.row_cases import LABELS
 
-CASES = {**FOLDERS, **LINKS, **FILES, **LABELS, **SETTINGS, **CLASSIFIED, **EVALUATED}
+CASES = {**FOLDERS, **LINKS, **FILES, **LABELS, **LISTS, **SETTINGS, **CLASSIFIED, **EVALUATED}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -23,7 +24,7 @@ def test_refused_by_a_process(refused_by_process, name):
 
 
 def test_no_case_has_the_name_of_another():
-    tables = (FOLDERS, LINKS, FILES, LABELS, SETTINGS, CLASSIFIED, EVALUATED)
+    tables = (FOLDERS, LINKS, FILES, LABELS, LISTS, SETTINGS, CLASSIFIED, EVALUATED)
     assert sum(map(len, tables)) == len(CASES)
 
 

@@ -16,6 +16,8 @@ COMMANDS = {
     "flatness": "how far the loss of teachers rises where their weights are perturbed",
     "compare": "a student with and without its teacher and DRW, over seeds",
     "compare-teachers": "teachers beside each other, over seeds or the values of a setting",
+    "check-data": "the figures of a data set, its files and images, before anything is trained",
+    "to-parquet": "write a data set as parquet files",
     "benchmark": "how fast a training step is, beside timm's",
     "recipes": "the recipes that come with the package; or the text of one, to copy",
 }

@@ -15,7 +15,14 @@ from datasets import Dataset
 from trainer.arguments import DataArguments
 from trainer.augmentation import EvaluationImages, channels_of
 from trainer.commands.parser import CommandParser
-from trainer.data import check_images, check_labels, class_difference, load_long_tailed
+from trainer.data import (
+    UNDECODABLE,
+    check_images,
+    check_labels,
+    class_difference,
+    fingerprint,
+    load_long_tailed,
+)
 from trainer.errors import DataError, SettingError
 from trainer.evaluation import expert_report, format_report, group_rule
 from trainer.machine import PRECISIONS, device_in_words
@@ -43,6 +50,11 @@ class EvaluationArguments:
     image_column: str | None = setting(None, "Column of the images; the only image column if not given.")
     label_column: str | None = setting(None, "Column of the labels; the only label column if not given.")
     config_name: str | None = setting(None, "Configuration of a Hub data set.")
+    train_list: str | None = setting(None, "As in a recipe.")
+    test_list: str | None = setting(None, "As in a recipe.")
+    class_from: str | None = setting(
+        None, "As in a recipe; that of the model's run if not given.", choices=["path", "folder"]
+    )
     test_fraction: float | None = setting(None, "As in a recipe; that of the model's run if not given.")
     split_seed: int | None = setting(None, "As in a recipe; that of the model's run if not given.")
     group_boundaries: list[str] | None = setting(None, "As in a recipe; those of the model's run if not given.")
@@ -97,11 +109,19 @@ def load_test_split(data: str, flags: EvaluationArguments, opened: ModelFolder) 
         label_column=flags.label_column,
         test_fraction=run.test_fraction if flags.test_fraction is None else flags.test_fraction,
         seed=run.split_seed if flags.split_seed is None else flags.split_seed,
+        train_list=flags.train_list,
+        test_list=flags.test_list,
+        class_from=flags.class_from or run.class_from,
     )["test"]
     if (detail := class_difference(test.features["label"].names, opened.class_names)) is not None:
         raise DataError(f"{data} has other classes than the model, or another order: {detail}")
     check_labels(test, split="test")
-    check_images(test, split="test", channels=channels_of(opened.processor))
+    try:
+        state = fingerprint(test, Path(data).expanduser()).state
+    except DataError:  # a file is gone: the check names all that are
+        state = None
+    channels = channels_of(opened.processor)
+    check_images(test, "image", 1, "test", channels, state=state, file=Path(UNDECODABLE), show=True)
     return test
 
 

@@ -3,11 +3,14 @@
 from .checks import check_dataset, check_labels
 from .columns import image_and_label, with_classes
 from .digits import load_digits_dataset
-from .fingerprint import images_fingerprint
-from .image_checks import check_all_images, check_images
+from .fingerprint import Fingerprint, fingerprint, images_fingerprint
+from .image_checks import UNDECODABLE, check_all_images, check_images, told, undecodable_images
+from .image_lists import image_list_files
 from .labels import class_counts, class_difference, label_values
-from .loading import load_long_tailed
+from .loading import load_long_tailed, load_splits
 from .long_tail import long_tailed_counts, make_long_tailed
+from .official_lists import known_data, official_problems
+from .parquet import write_parquet
 from .pixels import NORMALIZATIONS, RGB, PixelFormat, blank_format, pixel_format, stored_channels
 from .rgb import as_rgb
 from .splits import stratified_split
@@ -15,6 +18,8 @@ from .splits import stratified_split
 __all__ = [
     "NORMALIZATIONS",
     "RGB",
+    "UNDECODABLE",
+    "Fingerprint",
     "PixelFormat",
     "as_rgb",
     "blank_format",
@@ -24,15 +29,23 @@ __all__ = [
     "check_labels",
     "class_counts",
     "class_difference",
+    "fingerprint",
     "image_and_label",
+    "image_list_files",
     "images_fingerprint",
+    "known_data",
     "label_values",
     "load_digits_dataset",
     "load_long_tailed",
+    "load_splits",
     "long_tailed_counts",
     "make_long_tailed",
+    "official_problems",
     "pixel_format",
     "stored_channels",
     "stratified_split",
+    "told",
+    "undecodable_images",
     "with_classes",
+    "write_parquet",
 ]

@@ -8,6 +8,8 @@ from datasets import ClassLabel, Dataset, DatasetDict, Image
 from ..errors import DataError
 from .labels import check_names, class_difference, encode_labels, label_values, raw_column
 
+LABEL_COLUMNS = ("label", "labels", "cls")
+
 
 def image_and_label(
     splits: DatasetDict, name: str, image_column: str | None = None, label_column: str | None = None
@@ -18,11 +20,14 @@ def image_and_label(
         splits: data sets with at least `train`, whose columns and classes count.
         name: of the data, for messages.
         image_column: default: the only Image column.
-        label_column: default: the only ClassLabel column, else one called "label" or "labels".
+        label_column: default: the only ClassLabel column, else one called "label", "labels" or "cls"; of a column of
+            objects one of their entries, such as "json.class".
 
     Raises:
         DataError: a column is missing or is no images or no labels; those present are listed.
     """
+    if label_column and "." in label_column and label_column not in splits["train"].column_names:
+        splits = splits.flatten()  # the entries of WebDataset's .json files are columns then
     image = image_column or find_image_column(splits["train"])
     label = label_column or find_label_column(splits["train"])
     if image == label:
@@ -78,14 +83,14 @@ def find_image_column(dataset: Dataset) -> str:
 
 
 def find_label_column(dataset: Dataset) -> str:
-    """The only ClassLabel column, else the one called "label" or "labels".
+    """The only ClassLabel column, else the one called "label" or "labels", or "cls" as in WebDataset's files.
 
     Raises:
         DataError: there is none, or several.
     """
     found = [name for name, feature in dataset.features.items() if isinstance(feature, ClassLabel)]
     if len(found) != 1:
-        found = [name for name in dataset.column_names if name in ("label", "labels")] or found
+        found = [name for name in dataset.column_names if name in LABEL_COLUMNS] or found
     if len(found) != 1:
         what = f"several label columns ({', '.join(found)})" if found else "no label column"
         raise DataError(f"{what}; columns present: {', '.join(dataset.column_names)}; choose with --label_column")

@@ -3,12 +3,26 @@
 import hashlib
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from datasets import Dataset
 
 from ..errors import DataError
 from .places import image_fields
+
+
+class Fingerprint(NamedTuple):
+    """What is known of images without reading them.
+
+    Attributes:
+        images: SHA-256 of the name and the size in bytes of each image, in row order; the same on every machine.
+        state: SHA-256 of that and of when each file was changed, on this machine; None where images are bytes in
+            memory, of which nobody knows where they come from.
+    """
+
+    images: str
+    state: str | None
 
 
 def images_fingerprint(dataset: Dataset, folder: str | os.PathLike | None = None) -> str:
@@ -24,21 +38,44 @@ def images_fingerprint(dataset: Dataset, folder: str | os.PathLike | None = None
     Raises:
         DataError: a file is gone.
     """
+    return fingerprint(dataset, folder).images
+
+
+def fingerprint(dataset: Dataset, folder: str | os.PathLike | None = None) -> Fingerprint:
+    """Both fingerprints at the cost of one; as `images_fingerprint`."""
     stored, paths = image_fields(dataset)
     sizes = np.array(stored.fill_null(-1))
+    times = np.zeros(len(sizes), dtype=np.int64)
+    is_file = sizes < 0
     paths = paths.to_pylist()
     spellings = () if folder is None else (Path(folder).absolute(), os.path.realpath(folder))  # both occur in rows
     starts = [os.path.join(spelling, "") for spelling in spellings]
     digest = hashlib.sha256()
-    for row in np.flatnonzero(sizes < 0):
+    for row in np.flatnonzero(is_file):
         path = paths[row]
         if path is None:
             continue
         try:
-            sizes[row] = os.stat(path).st_size
+            found = os.stat(path)
         except OSError as error:
             raise DataError(f"{path} cannot be read ({error.strerror})") from error
+        sizes[row], times[row] = found.st_size, found.st_mtime_ns
         name = next((path[len(start) :] for start in starts if path.startswith(start)), path)
         digest.update(os.fsencode(name) + b"\0")
     digest.update(np.asarray(sizes, dtype=np.int64).tobytes())
+    images = digest.hexdigest()
+    return Fingerprint(images, _state(dataset, images, times, bool(is_file.all())))
+
+
+def _state(dataset: Dataset, images: str, times: np.ndarray, are_files: bool) -> str | None:
+    tables = [Path(entry["filename"]) for entry in dataset.cache_files]
+    if not are_files and not tables:
+        return None
+    digest = hashlib.sha256(images.encode() + times.tobytes())
+    if not are_files:  # rows of stored tables, which may be all of one size
+        for table in tables:
+            found = table.stat()
+            digest.update(f"{table}|{found.st_size}|{found.st_mtime_ns}\n".encode())
+        if dataset._indices is not None:
+            digest.update(np.asarray(dataset._indices.column(0)).tobytes())
     return digest.hexdigest()

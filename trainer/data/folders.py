@@ -1,4 +1,4 @@
-"""Trees of image files: `train/<class>/*.png` and `test/<class>/*.png`, or class folders alone.
+"""Trees of image files: `train/<class>/*.png` and `test/<class>/*.png`, or class folders alone, of any depth.
 
 `datasets`' own imagefolder is not used for them: it drops files with odd extensions without a word, gives up labels
 where folders differ in depth, and takes class folders called "test" or "train_car" for splits.
@@ -17,32 +17,35 @@ from .places import refuse_outside
 logger = logging.getLogger(__name__)
 
 SPLIT_FOLDERS = ("train", "test", "validation", "val", "valid")
+MEANT_AS_SPLITS = {"training": "train", "testing": "test", **{name: name for name in SPLIT_FOLDERS}}
 LISTS = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 NOT_DATA = ("Thumbs.db", *LISTS)
 
 
-def read_image_tree(root: Path) -> DatasetDict | None:
+def read_image_tree(root: Path, class_from: str = "path") -> DatasetDict | None:
     """Read a tree of class folders; images stay files and are not opened.
 
-    Classes are the folder names of `train` in sorted order (as strings, so "10" comes before "2"), in every split.
-    Rows are sorted by class, then by file name. Hidden files, metadata.* and Thumbs.db are passed over; hidden folders
-    with images too, with a warning.
+    A class folder has images and no folders; folders above it only hold folders. Classes are those of `train` in
+    sorted order (as strings, so "10" comes before "2"), in every split. Rows are sorted by class, then by folder and
+    file name. Hidden files, metadata.* and Thumbs.db are passed over; hidden folders with images too, with a warning.
 
     Args:
         root: holds split folders (train, test, validation, val or valid) of class folders, or class folders directly,
             which then are the split `train`.
+        class_from: "path" (default): a class is the path of its folder, such as "birds/heron"; "folder": the last part
+            of it, "heron", so folders of one name are one class.
 
     Returns:
         Splits with the columns `image` and `label`; None where `root` is not such a tree.
 
     Raises:
-        DataError: a file that is not an image, a folder inside a class folder, an image outside the class folders, a
-            train class without images, one class alone, a class of another split that `train` lacks, a folder "Train"
-            for "train", a link that is broken or leads out of `root`, a name that is not UTF-8; with the path.
+        DataError: a file that is not an image, images beside folders, an image outside the class folders, a train
+            class without images, one class alone, a class of another split that `train` lacks, a folder "Train" for
+            "train", a link that is broken or leads out of `root`, a name that is not UTF-8; with the path.
     """
     try:
         split_roots = _split_roots(root)
-        return None if split_roots is None else _read_splits(split_roots, root)
+        return None if split_roots is None else _read_splits(split_roots, root, class_from)
     except OSError as error:
         raise DataError(f"{error.filename or root} cannot be read ({error.strerror})") from error
 
@@ -56,26 +59,44 @@ def visible_images(root: Path) -> list[str]:
     return found
 
 
-def _read_splits(split_roots: dict[str, Path], root: Path) -> DatasetDict:
-    names = [folder.name for folder in _folders(split_roots["train"], root)]
+def _read_splits(split_roots: dict[str, Path], root: Path, class_from: str) -> DatasetDict:
+    folders = {split: _class_folders(split_root, root, class_from) for split, split_root in split_roots.items()}
+    names = sorted(folders["train"])
     label_of = {name: label for label, name in enumerate(names)}
     features = Features({"image": Image(), "label": ClassLabel(names=names)})
     splits = {}
-    for split, split_root in split_roots.items():
-        _refuse_loose_images(split_root)
+    for split, by_class in folders.items():
         images, labels = [], []
-        for folder in _folders(split_root, root):
-            if folder.name not in label_of:
-                raise DataError(
-                    f"{folder}: {split} has class '{folder.name}', train has not; add it there or remove it"
-                )
-            files = _image_files(folder, root)
+        for name, places in sorted(by_class.items()):
+            if name not in label_of:
+                raise DataError(f"{places[0]}: {split} has class '{name}', train has not; add it there or remove it")
+            files = [file for place in places for file in _image_files(place, root)]
             if split == "train" and not files:
-                raise DataError(f"{folder}: class '{folder.name}' has no train image; add images or remove the folder")
+                raise DataError(f"{places[0]}: class '{name}' has no train image; add images or remove the folder")
             images += files
-            labels += [label_of[folder.name]] * len(files)
+            labels += [label_of[name]] * len(files)
         splits[split] = Dataset.from_dict({"image": images, "label": labels}, features=features)
     return DatasetDict(splits)
+
+
+def _class_folders(split_root: Path, root: Path, class_from: str) -> dict[str, list[Path]]:
+    """The folders of each class: those that hold no folders."""
+    _refuse_loose_images(split_root)
+    found: dict[str, list[Path]] = {}
+    waiting = [(folder, {os.path.realpath(split_root)}) for folder in reversed(_folders(split_root, root))]
+    while waiting:
+        folder, above = waiting.pop()
+        if (real := os.path.realpath(folder)) in above:
+            raise DataError(f"{folder}: a link to a folder that it lies in; remove it")
+        inner = _folders(folder, root)
+        if inner:
+            _refuse_files_beside(folder, inner[0], root)
+            _tell_of_hidden_folders(folder)
+            waiting += [(path, above | {real}) for path in reversed(inner)]
+        else:
+            name = folder.name if class_from == "folder" else folder.relative_to(split_root).as_posix()
+            found.setdefault(name, []).append(folder)
+    return found
 
 
 def _split_roots(root: Path) -> dict[str, Path] | None:
@@ -100,6 +121,7 @@ def _split_roots(root: Path) -> dict[str, Path] | None:
         raise DataError(f"{top}: one class folder ({classes[0].name}) leaves nothing to tell apart; add another class")
     _tell_of_hidden_folders(top)
     if not by_split:
+        _refuse_splits_of_other_names(root)
         return {"train": root}
     _refuse_loose_images(root)
     others = [folder.name for folder in _folders(root, root) if folder.name not in SPLIT_FOLDERS]
@@ -109,11 +131,22 @@ def _split_roots(root: Path) -> dict[str, Path] | None:
 
 
 def _refuse_other_spellings(root: Path) -> None:
-    """Folders of a split that is called "Train"; a class may be called so, but no class holds folders."""
+    """Folders of a split that is called "Train"; a class may be called so, but then it holds no folders."""
     for folder in _folders(root, root):
         split = folder.name.lower()
         if split in SPLIT_FOLDERS and folder.name != split and _folders(folder, root):
             raise DataError(f"{folder}: the folder of this split is called '{split}'; rename it")
+
+
+def _refuse_splits_of_other_names(root: Path) -> None:
+    """Where no folder is called "train", "training/cat" and "test/cat" would be two classes."""
+    for folder in _folders(root, root):
+        split = MEANT_AS_SPLITS.get(folder.name.lower())
+        if split is not None and _folders(folder, root):
+            raise DataError(
+                f"{folder}: a folder of class folders; if it is a split, call it '{split}', beside 'train'; if it is "
+                "none, rename it"
+            )
 
 
 def _folders(parent: Path, root: Path) -> list[Path]:
@@ -160,15 +193,7 @@ def _refuse_loose_images(parent: Path) -> None:
 def _image_files(folder: Path, root: Path) -> list[str]:
     """Absolute paths in the order of their names."""
     files, others = [], []
-    for entry in sorted(os.scandir(folder.absolute()), key=lambda entry: entry.name):
-        if entry.name.startswith(".") or entry.name in NOT_DATA:
-            continue
-        _check_entry(entry, root)
-        if entry.is_dir():
-            raise DataError(
-                f"{entry.path}: a folder inside a class folder, so it would be lost; keep class folders flat, in "
-                "folders 'train' and 'test' or directly in the data folder"
-            )
+    for entry in _entries(folder, root):
         (files if _is_image(entry.name) and entry.is_file() else others).append(entry.path)
     if others:
         raise DataError(
@@ -176,3 +201,24 @@ def _image_files(folder: Path, root: Path) -> list[str]:
             "convert, rename or move it away"
         )
     return files
+
+
+def _refuse_files_beside(folder: Path, inner: Path, root: Path) -> None:
+    """A folder has images or folders; of both one would be lost."""
+    files = [entry for entry in _entries(folder, root) if not entry.is_dir()]
+    if any(_is_image(entry.name) for entry in files):
+        raise DataError(
+            f"{inner}: a folder inside a class folder, so it would be lost; keep images in the innermost folders "
+            "alone, or class folders flat, in folders 'train' and 'test' or directly in the data folder"
+        )
+    if files:
+        raise DataError(f"{files[0].path}: not an image file, so it would be lost; rename it or move it away")
+
+
+def _entries(folder: Path, root: Path) -> list[os.DirEntry]:
+    """What is in a class folder or above one, in the order of names, without what is passed over."""
+    found = sorted(os.scandir(folder.absolute()), key=lambda entry: entry.name)
+    found = [entry for entry in found if not entry.name.startswith(".") and entry.name not in NOT_DATA]
+    for entry in found:
+        _check_entry(entry, root)
+    return found

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import csv
+import hashlib
 import io
 import logging
 import warnings
+from collections.abc import Mapping
 from functools import reduce
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from datasets import Dataset, DatasetDict, Image
+import PIL
+from datasets import Dataset, Image
 from PIL import Image as PILImage
 from PIL import UnidentifiedImageError
 from torch.utils.data import DataLoader
@@ -17,13 +22,35 @@ from torch.utils.data import Dataset as TorchDataset
 
 from ..errors import DataError
 from ..machine import cores_per_rank
+from ..terminal import counting
 from .pixels import stored_channels
+from .remembered import recall, remember
 from .rgb import SMALL_PART, as_rgb, is_sixteen_bits, unknown_range, wrong_header
 
 logger = logging.getLogger(__name__)
 
+VERSION = 1  # of the check; results of others are not remembered
+UNDECODABLE = "undecodable_images.tsv"
 BATCH = 256  # rows held in memory at a time, by each worker
 DARK = 16  # of 256: what is left of 12 bits in 16
+
+
+class Undecodable(NamedTuple):
+    """An image that cannot be trained on.
+
+    Attributes:
+        split, row: where it stands.
+        path: of its file, or the name that its row has; None where there is neither.
+        reason: what is wrong with it.
+    """
+
+    split: str
+    row: int
+    path: str | None
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.split}, row {self.row}{f' ({self.path})' if self.path else ''}: {self.reason}"
 
 
 class Seen(NamedTuple):
@@ -43,7 +70,14 @@ class Seen(NamedTuple):
 
 
 def check_images(
-    dataset: Dataset, image_column: str = "image", num_workers: int = 1, split: str = "train", channels: int = 3
+    dataset: Dataset,
+    image_column: str = "image",
+    num_workers: int = 1,
+    split: str = "train",
+    channels: int = 3,
+    state: str | None = None,
+    file: Path | None = None,
+    show: bool = False,
 ) -> None:
     """Decode every image once, exactly as reading the row would.
 
@@ -55,31 +89,112 @@ def check_images(
         num_workers: processes that decode, at most one a core; default 1, this one.
         split: the split's name, for messages.
         channels: that an image must have. Default 3: RGB, which all of 8 bits become.
+        state, file, show: as for `check_all_images`, of this split.
 
     Raises:
-        DataError: the first image, in row order, that is missing, truncated, undecodable, too large, longer than 100
-            times its short side, or of pixels whose range is not known, with its path and row; grey images of 16 bits
-            that all use a small part of them.
+        DataError: images that are missing, truncated, undecodable, too large, longer than 100 times their short side,
+            or of pixels whose range is not known: the first in row order, with its path and row, and how many; grey
+            images of 16 bits that all use a small part of them.
     """
-    _check_range([_decoded(dataset, image_column, num_workers, split, channels)])
-
-
-def _decoded(dataset: Dataset, image_column: str, num_workers: int, split: str, channels: int) -> Seen:
-    """Decode every image of a split; what was seen of all of them, or `DataError` at the first that is wrong."""
     if not isinstance(dataset.features.get(image_column), Image):
         raise DataError(f"{split}: '{image_column}' is no image column; columns: {', '.join(dataset.column_names)}")
-    rows = _Checked(dataset.select_columns([image_column]), channels)
-    num_workers = min(num_workers, cores_per_rank(), len(rows))
+    dataset = dataset.select_columns([image_column])
+    if image_column != "image":
+        dataset = dataset.rename_column(image_column, "image")
+    check_all_images({split: dataset}, num_workers, channels, {split: state}, file, show)
+
+
+def check_all_images(
+    splits: Mapping[str, Dataset],
+    num_workers: int = 1,
+    channels: int = 3,
+    states: Mapping[str, str | None] | None = None,
+    file: Path | None = None,
+    show: bool = False,
+) -> None:
+    """`check_images` of every split.
+
+    Args:
+        splits: each with an image column `image`.
+        num_workers, channels: as for `check_images`.
+        states: of the images by split, from `fingerprint`: a split that passed in the same state is not read again.
+            Default: all are read.
+        file: gets a line for each image that cannot be decoded, where there is one. Default: none.
+        show: a bar in a terminal. Default False.
+
+    Raises:
+        DataError: as `check_images`.
+    """
+    keys = {split: _key(state, channels) for split, state in (states or {}).items() if state is not None}
+    known = {split: seen for split, key in keys.items() if (seen := recall(key, Seen)) is not None}
+    missing = {split: dataset for split, dataset in splits.items() if split not in known}
+    problems, found = undecodable_images(missing, num_workers, channels, show=show)
+    if problems:
+        raise DataError(told(problems, file))
+    _check_range([*known.values(), *found.values()])
+    for split, seen in found.items():
+        if split in keys:
+            remember(keys[split], seen)
+
+
+def _key(state: str, channels: int) -> str:
+    return hashlib.sha256(f"{VERSION}|Pillow {PIL.__version__}|{channels}|{state}".encode()).hexdigest()
+
+
+def told(problems: list[Undecodable], file: Path | None = None) -> str:
+    """Images that cannot be decoded in one line: the first, how many, and where all are listed.
+
+    Args:
+        problems: one or more.
+        file: is written, with a line for each. Default: none.
+    """
+    listed = ""
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("w", newline="", encoding="utf-8", errors="backslashreplace") as opened:
+            csv.writer(opened, "excel-tab").writerows([Undecodable._fields, *problems])
+        listed = f", listed in {file}"
+    count = f" ({len(problems)} such image{'s' if len(problems) > 1 else ''}{listed})"
+    return f"{problems[0]}; replace the image or remove the row{count if file or len(problems) > 1 else ''}"
+
+
+def undecodable_images(
+    splits: Mapping[str, Dataset],
+    num_workers: int = 1,
+    channels: int = 3,
+    rows: Mapping[str, np.ndarray] | None = None,
+    show: bool = False,
+) -> tuple[list[Undecodable], dict[str, Seen]]:
+    """Decode images and collect all that is wrong with them.
+
+    Args:
+        splits: each with an image column `image`.
+        num_workers, channels: as for `check_images`.
+        rows: of each split those to decode. Default: all.
+        show: a bar in a terminal. Default False.
+
+    Returns:
+        What is wrong, in row order; what was seen of each split.
+    """
+    total = sum(len(dataset) if rows is None else len(rows[split]) for split, dataset in splits.items())
+    problems, found = [], {}
+    with counting("checking images", total, show) as count:
+        for split, dataset in splits.items():
+            numbers = np.arange(len(dataset)) if rows is None else rows[split]
+            asked = dataset.select_columns(["image"]) if rows is None else dataset.select(numbers)
+            checked = _Checked(asked, channels)
+            found[split] = Seen()
+            for start, (wrong, seen) in zip(range(0, len(numbers), BATCH), _blocks(checked, num_workers), strict=True):
+                problems += [Undecodable(split, int(numbers[start + row]), *what) for row, *what in wrong]
+                found[split] = found[split].with_those(seen)
+                count(min(BATCH, len(numbers) - start))
+    return problems, found
+
+
+def _blocks(checked: _Checked, num_workers: int) -> DataLoader:
+    num_workers = min(num_workers, cores_per_rank(), len(checked))
     # Workers, since Pillow decodes under the interpreter lock; none for what one process does as soon as they start.
-    blocks = DataLoader(rows, batch_size=None, num_workers=num_workers if num_workers > 1 else 0)
-    seen = Seen()
-    for block, (problem, of_block) in enumerate(blocks):
-        if problem is not None:
-            row, path, what = problem
-            where = f"row {block * BATCH + row} ({path})" if path else f"row {block * BATCH + row}"
-            raise DataError(f"{split}, {where}: {what}; replace the image or remove the row")
-        seen = seen.with_those(of_block)
-    return seen
+    return DataLoader(checked, batch_size=None, num_workers=num_workers if num_workers > 1 else 0)
 
 
 def _check_range(splits: list[Seen]) -> None:
@@ -100,45 +215,32 @@ def _check_range(splits: list[Seen]) -> None:
         )
 
 
-def check_all_images(splits: DatasetDict, num_workers: int = 1, channels: int = 3) -> None:
-    """`check_images` of every split.
-
-    Args:
-        splits: each with an image column `image`.
-        num_workers, channels: as for `check_images`.
-
-    Raises:
-        DataError: as `check_images`.
-    """
-    _check_range([_decoded(dataset, "image", num_workers, split, channels) for split, dataset in splits.items()])
-
-
 class _Checked(TorchDataset):
-    """Blocks of rows; asked for one, it says what is wrong with its first image that cannot be decoded."""
+    """Blocks of rows; asked for one, it says what is wrong with its images."""
 
     def __init__(self, dataset: Dataset, channels: int):
         self.channels = channels
-        (self.column, feature), *_ = dataset.features.items()
-        self.dataset, self.decoder = dataset.with_format("arrow"), Image(mode=feature.mode)
+        self.dataset, self.decoder = dataset.with_format("arrow"), Image(mode=dataset.features["image"].mode)
         self.is_bright = False
 
     def __len__(self) -> int:
         return -(-len(self.dataset) // BATCH)
 
-    def __getitem__(self, block: int) -> tuple[tuple[int, str | None, str] | None, Seen]:
-        """(row in the block, path, what is wrong) or None; what was seen of the block."""
+    def __getitem__(self, block: int) -> tuple[list[tuple[int, str | None, str]], Seen]:
+        """(row in the block, path, what is wrong) of each such image; what was seen of the block."""
         if block >= len(self):
             raise IndexError(block)
-        table, seen = self.dataset[block * BATCH : (block + 1) * BATCH], Seen()
+        table, wrong, seen = self.dataset[block * BATCH : (block + 1) * BATCH], [], Seen()
         with warnings.catch_warnings(action="ignore"):  # of size, which is refused, and of broken EXIF data
-            for row, value in enumerate(table[self.column].to_pylist()):
+            for row, value in enumerate(table["image"].to_pylist()):
                 if value is None or (value["bytes"] is None and value["path"] is None):
-                    return (row, None, "the image is missing"), seen
+                    wrong.append((row, None, "the image is missing"))
+                    continue
                 try:
                     seen = seen.with_those(self._seen_of(value))
                 except Exception as error:  # decoders raise anything, from SyntaxError to struct.error
-                    return (row, value["path"], _reason(error)), seen
-        return None, seen
+                    wrong.append((row, value["path"], _reason(error)))
+        return wrong, seen
 
     def _seen_of(self, value: dict) -> Seen:
         if self.channels != 3:
@@ -171,4 +273,4 @@ def _reason(error: Exception) -> str:
         return "the file is not an image that Pillow can read"
     if isinstance(error, FileNotFoundError):
         return "the image file does not exist"
-    return "the image cannot be decoded: " + (str(error).split("\n")[0] or type(error).__name__)
+    return "the image cannot be decoded: " + (" ".join(str(error).split("\n")[0].split()) or type(error).__name__)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
+import hashlib
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from datasets import Dataset, Image
@@ -14,8 +15,11 @@ from torch.utils.data import Dataset as TorchDataset
 from modeling_deit_lt import read_channels
 
 from ..machine import cores_per_rank
+from ..terminal import counting
+from .remembered import recall, remember
 from .rgb import as_rgb
 
+VERSION = 1  # of the sums; those of others are not remembered
 BLOCK = 256  # rows held in memory at a time, by each worker
 NORMALIZATIONS = ("imagenet", "data")
 
@@ -80,39 +84,61 @@ def stored_channels(value: dict, channels: int) -> np.ndarray:
     return read_channels(value["path"] if value["bytes"] is None else value["bytes"], channels)
 
 
-def pixel_format(train: Dataset, channels: int, normalization: str, num_workers: int = 1) -> PixelFormat:
-    """The format of a data set: what was asked for, and what its training images say.
+def pixel_format(
+    train: Dataset, channels: int, num_workers: int = 1, state: str | None = None, show: bool = False
+) -> PixelFormat:
+    """The format of a data set by its training images, all of which are decoded.
 
     Mean and deviation are those of all pixels, each image counting the same whatever its size. 16-bit images are
     taken to have as many bits as the largest value of all needs, 8 at least.
 
     Args:
-        train: rows with an Image column `image`, all of which are decoded where images are not plain RGB.
+        train: rows with an Image column `image`.
         channels: C.
-        normalization: "imagenet", for 3 channels alone, or "data".
         num_workers: processes that decode, at most one a core. Default 1, this one.
+        state: of the images, from `fingerprint`, by which the result is remembered. Default: it is not.
+        show: a bar in a terminal. Default False.
     """
-    if normalization == "imagenet":
-        return RGB
+    key = state and hashlib.sha256(f"{VERSION}|{channels}|{state}".encode()).hexdigest()
+    known = recall(key, _Sums) if key else None
+    sums = known or _sums_of(train, channels, num_workers, show)
+    if key and known is None:
+        remember(key, sums)
+    # By the kind of file, 8 or 16 bits: which value becomes 255 is known only when all have been seen.
+    bits = max(8, sums.largest.bit_length())
+    scales = np.array([[1 / 255], [1 / (2**bits - 1)]])
+    mean = (np.array(sums.values) * scales).sum(0) / len(train)
+    square = (np.array(sums.squares) * scales**2).sum(0) / len(train)
+    deviations = np.sqrt(np.maximum(square - mean**2, 0))
+    # A channel that is the same everywhere is left as it is.
+    return PixelFormat(
+        channels, bits, tuple(mean.tolist()), tuple(np.where(deviations > 1e-6, deviations, 1.0).tolist())
+    )
+
+
+def _sums_of(train: Dataset, channels: int, num_workers: int, show: bool) -> _Sums:
     blocks = _Moments(train, channels)
     num_workers = min(num_workers, cores_per_rank(), len(blocks))
     loader = DataLoader(blocks, batch_size=None, num_workers=num_workers if num_workers > 1 else 0)
-    largest, sums = zip(*loader, strict=True)
-    # By the kind of file, 8 or 16 bits: which value becomes 255 is known only when all have been seen.
-    of_8_bits, of_16_bits = (np.sum([block[kind] for block in sums], axis=0) for kind in (0, 1))
-    bits = max(8, int(max(largest)).bit_length())
-    scales = np.array([1 / 255, 1 / (2**bits - 1)])
-    means = of_8_bits[0] * scales[0] + of_16_bits[0] * scales[1]
-    squares = of_8_bits[1] * scales[0] ** 2 + of_16_bits[1] * scales[1] ** 2
-    mean, square = means / len(train), squares / len(train)
-    deviations = [math.sqrt(max(s - m * m, 0.0)) for s, m in zip(square, mean, strict=True)]
-    # A channel that is the same everywhere is left as it is.
-    return PixelFormat(channels, bits, tuple(mean.tolist()), tuple(d if d > 1e-6 else 1.0 for d in deviations))
+    largest, totals = 0, np.zeros((2, 2, channels))
+    with counting("measuring images", len(train), show) as count:
+        for start, (highest, sums) in zip(range(0, len(train), BLOCK), loader, strict=True):
+            largest, totals = max(largest, highest), totals + np.asarray(sums)
+            count(min(BLOCK, len(train) - start))
+    return _Sums(largest, *totals.tolist())
+
+
+class _Sums(NamedTuple):
+    """Over all images: the largest value of those of 16 bits; means of pixels, and of their squares, added up by depth
+    and channel: [of 8 bits, of 16 bits][channel]."""
+
+    largest: int
+    values: list[list[float]]
+    squares: list[list[float]]
 
 
 class _Moments(TorchDataset):
-    """Blocks of rows: the largest value of their 16-bit images, and sums over images of the mean of their pixels and
-    of their squares, (2 kinds of depth, 2, C)."""
+    """Blocks of rows: what they add to `_Sums`, (values and squares, 2 depths, C)."""
 
     def __init__(self, train: Dataset, channels: int):
         self.rows, self.channels = train.select_columns(["image"]).with_format("arrow"), channels
@@ -129,7 +155,7 @@ class _Moments(TorchDataset):
             deep = int(pixels.dtype == np.uint16)
             largest = max(largest, int(pixels.max())) if deep else largest
             values = pixels.reshape(self.channels, -1).astype(np.float64)
-            sums[deep] += values.mean(1), (values**2).mean(1)
+            sums[:, deep] += values.mean(1), (values**2).mean(1)
         return largest, sums
 
 

@@ -12,8 +12,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from trainer.arguments import SOURCES
 from trainer.base_arguments import RunArguments
 from trainer.callbacks import EMA_FILE
+from trainer.data import UNDECODABLE
 from trainer.errors import CheckpointError, DeiTLTError, RunError
 from trainer.ranks import from_first_rank, on_every_machine
 from trainer.resuming import check_checkpoint, last_complete_checkpoint
@@ -25,7 +27,7 @@ logger = logging.getLogger(__name__)
 LOCK = ".lock"
 TRACEBACK = "traceback.txt"
 SETTINGS = "settings.json"  # written when training starts: whose folder it is, and what was asked for
-IGNORED = (LOCK, TRACEBACK, f"{SETTINGS}.tmp")  # what a start leaves that came to nothing
+IGNORED = (LOCK, TRACEBACK, UNDECODABLE, f"{SETTINGS}.tmp")  # what a start leaves that came to nothing
 METRICS = "metrics.json"  # written last: its presence means that the run is complete
 
 RESUME = "--resume_from_checkpoint=true"
@@ -174,7 +176,7 @@ def _flat(asked: dict, owner: str = "") -> dict:
 def _refuse_other_settings(folder: Path, settings: dict) -> None:
     begun = settings_of(folder)
     found = differences(begun, settings) if begun else []  # none where no run wrote it: by DeiTLTTrainer, from Python
-    found = [text for text in found if not text.startswith("dataset ")]  # may lie elsewhere; their digest is compared
+    found = [text for text in found if text.split()[0] not in SOURCES]  # may lie elsewhere; their digest is compared
     if found:
         raise CheckpointError(
             f"the run in {folder} was begun with other settings ({'; '.join(found)}); go on with the same, or "

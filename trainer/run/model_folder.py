@@ -22,7 +22,7 @@ from trainer.run.files import read_json
 from trainer.run.folder import METRICS
 from trainer.teachers import open_classifier
 
-SPLIT = ("test_fraction", "split_seed")
+SPLIT = ("test_fraction", "split_seed", "class_from")
 
 
 @dataclass(frozen=True)

@@ -123,6 +123,20 @@ def teacher_recipe(name: str | Path, given: Mapping[str, Any] | None = None) -> 
     return TeacherRecipe(path.stem, *settings)
 
 
+def data_settings(name: str | Path, given: Mapping[str, Any] | None = None) -> DataArguments:
+    """Which images a recipe, a student's or a teacher's, is about; its other settings are not looked at.
+
+    Args:
+        name: stem of a recipe that comes with the package, or path of a YAML file.
+        given: settings of the data by name that win over the file's.
+
+    Raises:
+        SettingError: as `student_recipe`.
+    """
+    written = read_yaml(find_recipe(name, "students", "teachers"))
+    return make(DataArguments, {**written, **(given or {})})
+
+
 def read_settings(path: Path, given: Mapping[str, Any] | None, kinds: tuple[type, ...], runs: str = "runs") -> list:
     """The settings of a recipe as objects.
 

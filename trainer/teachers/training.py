@@ -147,12 +147,12 @@ def _of_channels(channels: int) -> dict:
     return {} if channels == 3 else {"in_chans": channels}
 
 
-def training_images(args: TeacherArguments, dataset: Dataset, pixels: PixelFormat = RGB) -> TrainingImages:
+def training_images(args: TeacherArguments, dataset: Dataset, pixels: PixelFormat) -> TrainingImages:
     """The augmented training images; two views of each for PaCo."""
     return augmented(args.image_pipeline, dataset, args.transforms, args.image_size, args.device, args.seed, pixels)
 
 
-def test_images(args: TeacherArguments, dataset: Dataset, pixels: PixelFormat = RGB) -> TorchDataset:
+def test_images(args: TeacherArguments, dataset: Dataset, pixels: PixelFormat) -> TorchDataset:
     """The test images."""
     size = args.image_size
     processor = image_processor(size, args.crop_ratio, pixels)
