@@ -29,7 +29,6 @@ from trainer.students import adopt_classes, build_student, class_names_of
 from trainer.teachers import Teacher, load_teacher
 from trainer.teachers.class_names import read_class_names
 
-EXPERTS = ("mean", "cls", "dist")  # in the order of the model's outputs logits, cls_logits, distillation_logits
 LOSS_PARTS = ("loss_cls", "loss_dist", "teacher_agreement", "cls_dist_cosine")
 
 
@@ -59,7 +58,7 @@ class DeiTLTTrainer(BaseTrainer):
         TeacherError: the teacher cannot be loaded or has other classes, or `args` name one and the trainer has none.
     """
 
-    experts = EXPERTS
+    experts = ("mean", "cls", "dist")  # of the model's outputs logits, cls_logits, distillation_logits, in this order
     not_finite_advice = "lower base_learning_rate, or train in bf16 or float32 rather than fp16"
 
     def __init__(
