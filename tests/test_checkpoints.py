@@ -179,12 +179,12 @@ def test_selection_keeps_the_best_by_balanced_accuracy_or_as_the_paper(tmp_path,
     assert trainer.state.best_model_checkpoint.endswith(f"checkpoint-{best * steps}")
     last = weights(trainer.model)
     trainer.compute_metrics = None
-    reports, prediction = save_and_test(trainer, held_out)
+    reports, evaluation = save_and_test(trainer, held_out)
     assert torch.equal(weights(load_student(tmp_path)), weights(trainer.model))
     chosen = load_student(trainer.state.best_model_checkpoint)
     assert torch.equal(weights(trainer.model), weights(chosen))
     assert not torch.equal(weights(trainer.model), last)
-    assert trainer.report(prediction) == reports["best"] == trainer.report(trainer.predict(held_out))
+    assert evaluation.report == reports["best"] == trainer.report(trainer.predict(held_out))
     assert reports["last"].keys() == reports["best"].keys()
 
 

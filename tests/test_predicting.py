@@ -1,10 +1,11 @@
-"""The one way from a model and images to logits."""
+"""The one way from a model and images to predictions."""
 
 import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
 from helpers import RowTeacher, arguments, picture_dataset, tiny_student
+from scipy.special import softmax
 
 from trainer.augmentation import EvaluationImages, image_processor
 from trainer.errors import RunError, SettingError
@@ -27,19 +28,21 @@ def test_a_students_experts_are_those_of_its_trainer(tmp_path, monkeypatch, imag
     found = DeiTLTTrainer(tiny_student(), arguments(tmp_path / "run", **settings)).predict(images)
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
-    logits, labels = predict(tiny_student(), images, batch_size=4, use_cpu=True, precision=precision)
-    assert list(logits) == ["mean", "cls", "dist"]
-    for ours, theirs in zip(logits.values(), found.predictions, strict=True):
-        assert ours.dtype == np.float32
-        np.testing.assert_array_equal(ours, theirs)
+    ours, labels = predict(tiny_student(), images, batch_size=4, use_cpu=True, precision=precision)
+    assert list(ours) == ["mean", "cls", "dist"]
+    for own, logits in zip(ours.values(), found.predictions, strict=True):
+        np.testing.assert_array_equal(own.classes, logits.argmax(axis=1))
+        np.testing.assert_allclose(own.confidence, softmax(logits.astype(float), axis=1).max(axis=1), rtol=1e-12)
     np.testing.assert_array_equal(labels, found.label_ids)
     assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_any_other_classifier_is_one_expert(images):
-    logits, labels = predict(RowTeacher(), images, batch_size=4, use_cpu=True)
-    assert list(logits) == ["teacher"]
-    np.testing.assert_allclose(logits["teacher"], RowTeacher()(pixels(images)), rtol=1e-6)
+    found, labels = predict(RowTeacher(), images, batch_size=4, use_cpu=True)
+    assert list(found) == ["teacher"]
+    logits = RowTeacher()(pixels(images)).double().numpy()
+    np.testing.assert_array_equal(found["teacher"].classes, logits.argmax(axis=1))
+    np.testing.assert_allclose(found["teacher"].confidence, softmax(logits, axis=1).max(axis=1), rtol=1e-6)
     assert labels.tolist() == [0] * 5 + [1] * 4 + [2] * 2
 
 
@@ -48,7 +51,7 @@ def test_the_precision_of_a_training_before_it_is_forgotten(tmp_path, images):
     alone, _ = predict(tiny_student(), images, use_cpu=True)
     DeiTLTTrainer(tiny_student(), arguments(tmp_path, bf16=True)).predict(images)
     after, _ = predict(tiny_student(), images, use_cpu=True)
-    np.testing.assert_array_equal(after["mean"], alone["mean"])
+    np.testing.assert_array_equal(after["mean"].confidence, alone["mean"].confidence)
 
 
 class Broken(RowTeacher):

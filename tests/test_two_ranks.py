@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import SCRIPTS, image_tree, tiny_student, write_recipe
+from scipy.special import softmax
 
 from trainer.augmentation import image_processor
 from trainer.commands import evaluate
@@ -101,13 +102,18 @@ def test_predictions_are_the_same_row_for_row(one_and_two):
             )
 
 
-def test_predict_is_the_same_row_for_row(one_and_two):
+@pytest.mark.parametrize("way", ["tested", "predicted"])
+def test_classes_and_confidences_are_the_same_row_for_row(one_and_two, way):
+    """Of the run's own test, and of the command's `predict`."""
     one, two = one_and_two
-    np.testing.assert_allclose(one["predicted"]["mean"], one["logits"], atol=1e-6)
+    classes, confidence = one[way]["mean"]
+    logits = np.asarray(one["logits"])
+    assert classes == logits.argmax(axis=1).tolist()
+    np.testing.assert_allclose(confidence, softmax(logits, axis=1).max(axis=1), atol=1e-6)
     for rank in two:
-        assert rank["predicted_labels"] == one["labels"]
+        assert rank[f"{way}_labels"] == one["labels"]
         for expert in ("mean", "cls", "dist"):
-            np.testing.assert_allclose(rank["predicted"][expert], one["predicted"][expert], atol=1e-3)
+            np.testing.assert_allclose(rank[way][expert], one[way][expert], atol=1e-3)
 
 
 @pytest.mark.slow

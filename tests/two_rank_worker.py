@@ -45,8 +45,8 @@ def main(folder: str, batch_size: str, case: str) -> None:
     trainer.train()
     test = EvaluationImages(picture_dataset((13, 9, 7)), image_processor(8, 1.0))
     prediction = trainer.predict(test)
-    reports, _ = save_and_test(trainer, test)
-    logits, labels = predict(trainer.model, test, batch_size=8, use_cpu=True)
+    reports, evaluation = save_and_test(trainer, test)
+    predicted, labels = predict(trainer.model, test, batch_size=8, use_cpu=True)
     result = {
         "world_size": args.world_size,
         "learning_rate": args.peak_learning_rate,
@@ -59,7 +59,9 @@ def main(folder: str, batch_size: str, case: str) -> None:
         "labels": prediction.label_ids.tolist(),
         "logits": prediction.predictions[0].tolist(),
         "reports": reports,
-        "predicted": {expert: rows.tolist() for expert, rows in logits.items()},
+        "tested": {expert: [rows.tolist() for rows in found] for expert, found in evaluation.predictions.items()},
+        "tested_labels": evaluation.labels.tolist(),
+        "predicted": {expert: [rows.tolist() for rows in found] for expert, found in predicted.items()},
         "predicted_labels": labels.tolist(),
     }
     Path(folder, f"rank{args.process_index}.json").write_text(json.dumps(result))

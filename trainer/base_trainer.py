@@ -20,17 +20,16 @@ from trainer.base_arguments import RunArguments
 from trainer.callbacks import EpochCallback, HistoryCallback
 from trainer.checkpoints import check_weights
 from trainer.errors import CheckpointError, DataError, RunError, SettingError
-from trainer.evaluation import expert_report
+from trainer.evaluating import EvaluatingTrainer
 from trainer.ranks import from_first_rank, gather_files
 from trainer.resuming import last_complete_checkpoint
 from trainer.reweighting import effective_number_weights
-from trainer.saving import SavingTrainer
 from trainer.stopping import StopAtSignal, ignore_termination
 
 SUMS_FILE = "sums_since_log.json"
 
 
-class BaseTrainer(SavingTrainer):
+class BaseTrainer(EvaluatingTrainer):
     """transformers' Trainer for long-tailed images: sampler, class weights, a report by head, mid and tail, a history
     file, and an error where the loss is not finite.
 
@@ -48,8 +47,7 @@ class BaseTrainer(SavingTrainer):
 
     # A loss here is the mean of its batch: Trainer must divide it by the accumulation steps itself.
     loss_is_scaled_for_ga = False
-    # Of each subclass: the names of the model's outputs in the report, and what to change if the loss is not finite.
-    experts: tuple[str, ...]
+    # Of each subclass: what to change if the loss is not finite.
     not_finite_advice: str
 
     def __init__(self, model: nn.Module, args: RunArguments, counts, boundaries=None, **kwargs):
@@ -58,10 +56,8 @@ class BaseTrainer(SavingTrainer):
                 "auto_find_batch_size is for `deit-lt finetune`, which tries batches before it trains; set "
                 "per_device_train_batch_size and gradient_accumulation_steps"
             )
-        kwargs = {"compute_metrics": self.expert_metrics, "data_collator": collate, **kwargs}
-        super().__init__(model, args, **kwargs)
+        super().__init__(model, args, counts, boundaries, **{"data_collator": collate, **kwargs})
         self.model_accepts_loss_kwargs = False
-        self.counts, self.boundaries = counts, boundaries
         self.class_weights = effective_number_weights(counts, args.drw_beta).to(args.device)
         self.compiles = self._asked_to_compile()
         self._compiled: dict[nn.Module, Callable] = {}
@@ -151,29 +147,6 @@ class BaseTrainer(SavingTrainer):
         """Trainer's, of images whose augmentation is finished."""
         return super()._prepare_inputs(self.train_dataset.finish(inputs) if KEYS in inputs else inputs)
 
-    def prediction_step(self, *args, **kwargs):
-        """Trainer's, in inference mode; not where weights that are gathered for it serve the next training step."""
-        divided = self.is_fsdp_enabled or self.is_deepspeed_enabled
-        with torch.inference_mode(not divided):
-            return super().prediction_step(*args, **kwargs)
-
-    def predict(self, *args, **kwargs):
-        """Predict as Trainer does; its workers end with it."""
-        try:
-            return super().predict(*args, **kwargs)
-        finally:
-            self._end_workers()
-
-    def _end_workers(self) -> None:
-        """End the loaders' workers now: left to the garbage collector, each delays the next training by 5 s."""
-        while self.accelerator._dataloaders:
-            loader = self.accelerator._dataloaders.pop()
-            iterator = getattr(loader.base_dataloader, "_iterator", None)
-            if iterator is not None:
-                iterator._shutdown_workers()
-                loader.base_dataloader._iterator = None
-        self._eval_dataloaders = {}  # which Trainer keeps; one that is made anew ends with the next training
-
     def _save_rng_state(self, output_dir: str) -> None:
         """Trainer's, of all ranks by the first one: other machines need not have the folder."""
         gather_files(super()._save_rng_state, output_dir)
@@ -213,18 +186,6 @@ class BaseTrainer(SavingTrainer):
         """Go on from what `sums_since_log` gave."""
         self._globalstep_last_logged = sums["last_log"]
         self._tr_loss += sums["loss"]
-
-    def report(self, prediction) -> dict[str, dict]:
-        """The expert report of what `predict` returned or `compute_metrics` was given."""
-        outputs = prediction.predictions if isinstance(prediction.predictions, tuple) else (prediction.predictions,)
-        logits = dict(zip(self.experts, outputs, strict=True))
-        return expert_report(logits, prediction.label_ids, self.counts, self.boundaries)
-
-    def expert_metrics(self, prediction) -> dict[str, float]:
-        """Flat metrics of an evaluation, such as `dist_tail` (`tail` of a teacher); empty groups are left out."""
-        report = self.report(prediction)
-        prefixes = {name: f"{name}_" if len(self.experts) > 1 else "" for name in self.experts}
-        return {f"{p}{k}": v for name, p in prefixes.items() for k, v in report[name].items() if v is not None}
 
     @property
     def images_per_epoch(self) -> int:

@@ -8,35 +8,27 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from accelerate.utils.constants import FSDP_MODEL_NAME
-from datasets import Dataset, DatasetDict
+from datasets import Dataset
 from torch import Tensor, nn
 from torch.utils.data import Dataset as TorchDataset
 from transformers import get_scheduler
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from modeling_deit_lt import NO_WEIGHT_DECAY, DeiTLTForImageClassification
-from trainer.arguments import DistillationArguments, ModelArguments
-from trainer.augmentation import (
-    BatchMixing,
-    EvaluationImages,
-    TrainingImages,
-    format_of,
-    image_processor,
-    training_images,
-)
+from trainer.arguments import DistillationArguments
+from trainer.augmentation import BatchMixing, TrainingImages
 from trainer.augmentation.mixing import mirrored
 from trainer.base_trainer import BaseTrainer
 from trainer.callbacks import EmaCallback, SelectionCallback
 from trainer.compiling import compilation_pays, padded
-from trainer.data import RGB, class_counts, image_and_label, with_classes
 from trainer.errors import CheckpointError, DataError, TeacherError
 from trainer.fsdp import divide_layers, plain_class
 from trainer.losses import DistillationLoss
-from trainer.students import adopt_classes, build_student, class_names_of
+from trainer.plain_data import brought_together, tested_on
+from trainer.students import class_names_of
 from trainer.teachers import Teacher, load_teacher
 from trainer.teachers.class_names import read_class_names
 
-EXPERTS = ("mean", "cls", "dist")  # in the order of the model's outputs logits, cls_logits, distillation_logits
 LOSS_PARTS = ("loss_cls", "loss_dist", "teacher_agreement", "cls_dist_cosine")
 
 
@@ -67,7 +59,7 @@ class DeiTLTTrainer(BaseTrainer):
         TeacherError: the teacher cannot be loaded or has other classes, or `args` name one and the trainer has none.
     """
 
-    experts = EXPERTS
+    experts = ("mean", "cls", "dist")  # of the model's outputs logits, cls_logits, distillation_logits, in this order
     not_finite_advice = "lower base_learning_rate, or train in bf16 or float32 rather than fp16"
 
     def __init__(
@@ -81,36 +73,13 @@ class DeiTLTTrainer(BaseTrainer):
         processing_class=None,
         **kwargs,
     ):
-        rows = train_dataset if is_plain(train_dataset) else None
-        if rows is not None:
-            rows = image_and_label(DatasetDict(train=rows), "train_dataset")["train"]
-        if isinstance(model, str):
-            if rows is None:
-                raise DataError(f"the preset {model} is built for a train_dataset with images and labels; give one")
-            names, counts = rows.features["label"].names, class_counts(rows).tolist()
-            model = build_student(ModelArguments(preset=model), names, counts, args)
-        size = model.config.image_size
-        shown = getattr(train_dataset, "pixels", RGB)
-        processing_class = processing_class or image_processor(size, args.crop_ratio, shown)
-        pixels = format_of(processing_class)
-        if pixels.channels != model.config.num_channels:
-            raise DataError(
-                f"the model takes images of {model.config.num_channels} channels, processing_class gives "
-                f"{pixels.channels}; give the image processor of these images"
-            )
-        if rows is not None:
-            adopt_classes(model, rows)
-            drawn = args.image_pipeline, rows, args.transforms, size, args.device, args.seed, pixels
-            train_dataset = training_images(*drawn)
+        model, train_dataset, processor = brought_together(model, args, train_dataset, processing_class)
         counts = model.config.class_counts
         if counts is None:
             raise DataError("the model has no class counts; set config.class_counts to the training images per class")
         self.class_names = class_names_of(model)
-        if isinstance(eval_dataset, dict):
-            eval_dataset = {name: self._prepared(part, processing_class) for name, part in eval_dataset.items()}
-        else:
-            eval_dataset = self._prepared(eval_dataset, processing_class)
-        data = {"train_dataset": train_dataset, "eval_dataset": eval_dataset, "processing_class": processing_class}
+        eval_dataset = tested_on(eval_dataset, self.class_names, processor)
+        data = {"train_dataset": train_dataset, "eval_dataset": eval_dataset, "processing_class": processor}
         super().__init__(model, args, counts, boundaries, **data, **kwargs)
         self.teacher = self._loaded(teacher)
         self.mixing = BatchMixing(
@@ -138,12 +107,6 @@ class DeiTLTTrainer(BaseTrainer):
         batches = args.num_train_epochs * len(self.train_dataset) / (args.train_batch_size * args.world_size)
         return compilation_pays(args.device, args.mixed_precision, int(batches))
 
-    def _prepared(self, dataset, processor):
-        """Evaluation images of plain rows; anything else as it is."""
-        if not is_plain(dataset):
-            return dataset
-        return EvaluationImages(with_classes(dataset, self.class_names), processor)
-
     def get_eval_dataloader(self, eval_dataset=None):
         """Trainer's, for plain rows too."""
         own = eval_dataset is None or eval_dataset is self.eval_dataset or isinstance(eval_dataset, str)
@@ -151,13 +114,13 @@ class DeiTLTTrainer(BaseTrainer):
             return super().get_eval_dataloader(eval_dataset)
         # Kept under the same name, that loader would be given for this data set, and this one for the next.
         self._eval_dataloaders = {}
-        loader = super().get_eval_dataloader(self._prepared(eval_dataset, self.processing_class))
+        loader = super().get_eval_dataloader(tested_on(eval_dataset, self.class_names, self.processing_class))
         self._eval_dataloaders = {}
         return loader
 
     def get_test_dataloader(self, test_dataset):
         """Trainer's, for plain rows too."""
-        return super().get_test_dataloader(self._prepared(test_dataset, self.processing_class))
+        return super().get_test_dataloader(tested_on(test_dataset, self.class_names, self.processing_class))
 
     def _loaded(self, teacher: Teacher | str | None) -> Teacher | None:
         args, names = self.args, self.class_names
@@ -309,8 +272,3 @@ class DeiTLTTrainer(BaseTrainer):
         """Trainer's, with FSDP as it can be here."""
         super().create_accelerator_and_postprocess()
         divide_layers(self)
-
-
-def is_plain(dataset) -> bool:
-    """Whether these are rows as `datasets` has them, with no transform of the user's own."""
-    return isinstance(dataset, Dataset) and dataset.format["type"] != "custom"

@@ -132,6 +132,15 @@ def test_many_classes_lie_at_their_counts_and_the_line_joins_means(tmp_path, fig
     np.testing.assert_allclose(line.get_xydata(), [[10, 30], [1000, 80]])
 
 
+def test_of_thousands_of_classes_the_line_alone_is_drawn(tmp_path, figures):
+    """Its first mean is not that of the one class with the fewest images."""
+    counts = np.append(np.arange(5000) + 10, 1)
+    plot_class_accuracy({"mean": np.append(np.full(5000, 50.0), 100)}, counts, [""] * 5001, tmp_path / "x.png")
+    (line, *_) = figures[0].axes[0].lines
+    assert len(line.get_xdata()) == 12
+    assert line.get_ydata()[0] == pytest.approx(50, abs=1)
+
+
 @pytest.mark.parametrize("num_classes", [10, 50])
 def test_every_expert_is_drawn_however_many_there_are(tmp_path, figures, num_classes):
     _, counts, names = draw(num_classes)

@@ -2,13 +2,13 @@
 
 import json
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from helpers import image_tree, write_recipe
 
-from trainer.evaluation import expert_report
+from trainer.evaluating import Evaluation
+from trainer.evaluation import Predictions, expert_report
 from trainer.run import run_student, student_recipe
 from trainer.run.summary import _findings, final_report
 
@@ -51,10 +51,11 @@ def test_the_last_lines_name_a_better_teacher(run):
     def report(figure):
         found = replace(run, teacher=replace(run.teacher, figures=dict.fromkeys(run.chosen["mean"], figure)))
         labels = np.repeat([0, 1, 2], 100)
-        wrong = np.eye(3)[(labels + (np.arange(300) % 2)) % 3]  # half of them
-        experts = expert_report(dict.fromkeys(("mean", "cls", "dist"), wrong), labels, run.data.counts)
-        prediction = SimpleNamespace(predictions=(wrong,) * 3, label_ids=labels)
-        return final_report(replace(found, prediction=prediction, reports={**run.reports, "last": experts}))
+        wrong = Predictions((labels + (np.arange(300) % 2)) % 3, np.ones(300))  # half of them
+        predicted = dict.fromkeys(("mean", "cls", "dist"), wrong)
+        evaluation = Evaluation(predicted, labels, expert_report(predicted, labels, run.data.counts))
+        reports = {**run.reports, "last": evaluation.report}
+        return final_report(replace(found, evaluation=evaluation, reports=reports))
 
     line = f"or with its teacher, which is better:\n  deit-lt classify {run.teacher.name} {run.folder}/example.png"
     assert report(90.0).endswith(line)

@@ -38,7 +38,8 @@ def test_a_run_gives_what_it_leaves_in_its_folder(recipe_file, capsys):
     assert metrics["teacher"] == run.teacher.figures
     assert metrics["class_counts"] == run.data.counts == [8, 6, 4]
     assert torch.equal(weights(load_student(run.folder)), weights(run.model))
-    assert run.prediction.predictions[0].shape == (9, 3)
+    assert run.evaluation.report == run.reports["best"]
+    assert [found.classes.shape for found in run.evaluation.predictions.values()] == [(9,)] * 3
     settings = json.loads((run.folder / "settings.json").read_text())
     assert "- `teacher`: teacher\n" in (run.folder / "README.md").read_text()
     assert settings == {"kind": "student", **asked.asked, "data": run.data.digest}
@@ -59,11 +60,11 @@ def test_the_model_is_saved_before_it_is_tested(recipe_file, monkeypatch):
     asked = recipe(recipe_file, "untested", teacher="none", save_strategy="no")
     trained = {}
 
-    def predict(trainer, *args, **kwargs):
+    def test(trainer, *args, **kwargs):
         trained["weights"] = weights(trainer.model).clone()
         raise Killed
 
-    monkeypatch.setattr(DeiTLTTrainer, "predict", predict)
+    monkeypatch.setattr(DeiTLTTrainer, "test", test)
     with pytest.raises(Killed):
         run_student(asked)
     assert torch.equal(weights(load_student(asked.training.output_dir)), trained["weights"])

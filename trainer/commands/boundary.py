@@ -69,7 +69,7 @@ def _leave_the_other_ranks() -> None:
 
 
 def _nobody_reads() -> bool:
-    """Whether the output was cut off, as by `| head`; then nothing is printed any more, at the process's end either."""
+    """Whether the output was cut off, as by `| head`; then nothing is printed any more, not at the end either."""
     output = select.poll()
     output.register(sys.stdout.fileno(), select.POLLOUT)
     cut_off = any(event & select.POLLERR for _, event in output.poll(0))

@@ -88,8 +88,8 @@ def main(words: list[str]) -> None:
         raise DataError(f"--group_boundaries: {error}") from error
     test = load_test_split(data, flags, opened)
     images = EvaluationImages(test, opened.processor)
-    logits, labels = predict(opened.model, images, flags.batch_size, flags.use_cpu, flags.precision)
-    report, state = expert_report(logits, labels, counts, boundaries), PartialState()
+    predictions, labels = predict(opened.model, images, flags.batch_size, flags.use_cpu, flags.precision)
+    report, state = expert_report(predictions, labels, counts, boundaries), PartialState()
     if not state.is_main_process:
         return
     print(format_report(report, rule, columns()))

@@ -9,12 +9,14 @@ from .groups import (
     rank_order,
 )
 from .plots import plot_class_accuracy, plot_flatness, plot_history
+from .predictions import Predictions, predictions
 from .report import METRICS, expert_report, per_class_accuracy
 from .tables import format_report, markdown_table
 
 __all__ = [
     "METRICS",
     "PAPER_BOUNDARIES",
+    "Predictions",
     "expert_report",
     "format_report",
     "group_rule",
@@ -26,5 +28,6 @@ __all__ = [
     "plot_class_accuracy",
     "plot_flatness",
     "plot_history",
+    "predictions",
     "rank_order",
 ]

@@ -12,6 +12,8 @@ from .groups import FEW_BELOW, MANY_ABOVE, rank_order
 _STYLES = (("#000000", "o"), ("#E69F00", "^"), ("#0072B2", "s"), ("#CC79A7", "D"), ("#009E73", "v"), ("#D55E00", "P"))
 _EXPERTS = {"cls": "CLS", "dist": "DIST"}
 _NAMED_CLASSES = 20
+# Of more classes, with few test images each, the points of one expert cover those of the next.
+_DRAWN_CLASSES = 2000
 _LONGEST_NAME = 24
 
 _PANELS = (
@@ -36,8 +38,8 @@ def plot_class_accuracy(report_accuracies, counts, class_names, path_png):
     """Draw each expert's accuracy per class against the class's training count, and write the numbers beside it.
 
     Up to 20 classes stand by name in the order of their rank. More are points over a logarithmic count axis, with one
-    line per expert through the mean accuracies of classes with similar counts. A class without training images is
-    then drawn at 1.
+    line per expert through the mean accuracies of classes with similar counts; of more than 2,000 the line alone. A
+    class without training images is then drawn at 1.
 
     Args:
         report_accuracies: {expert name: (C,) percent, NaN for a class without test images}, from
@@ -174,9 +176,11 @@ def _draw_by_name(axes, accuracies, counts, class_names, order):
 def _draw_by_count(axes, accuracies, counts):
     places = np.maximum(counts, 1)
     # Bins of counts, not of ranks: classes of equal count must share one, or the line would zigzag on the spot.
-    bins = np.digitize(places, np.geomspace(places.min(), places.max(), 13)[1:-1])
+    # The first and the last bin take in the extreme hundredths, so that no mean rests on a class or two of thousands.
+    bins = np.digitize(places, np.geomspace(*np.quantile(places, [0.01, 0.99]), 13)[1:-1])
     for (name, values), (colour, marker) in zip(accuracies.items(), itertools.cycle(_STYLES)):
-        axes.plot(places, values, marker, color=colour, ms=3, alpha=0.25 if len(counts) > 200 else 0.5, mew=0)
+        if len(counts) <= _DRAWN_CLASSES:
+            axes.plot(places, values, marker, color=colour, ms=3, alpha=0.25 if len(counts) > 200 else 0.5, mew=0)
         tested = ~np.isnan(values)
         members = [tested & (bins == each) for each in np.unique(bins[tested])]
         centres = [np.exp(np.log(places[m]).mean()) for m in members]

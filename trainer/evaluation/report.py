@@ -3,6 +3,7 @@
 import numpy as np
 
 from .groups import head_mid_tail, many_medium_few
+from .predictions import Predictions, predictions
 
 METRICS = (
     "accuracy",
@@ -32,7 +33,8 @@ def expert_report(logits, labels, counts, boundaries=None):
     (OLTR, CVPR 2019), `ece` the expected calibration error of Guo et al. (ICML 2017) with 15 bins of equal width.
 
     Args:
-        logits: {expert name: (N, C) finite scores before the softmax}, usually "mean", "cls" and "dist".
+        logits: {expert name: (N, C) finite scores before the softmax}, usually "mean", "cls" and "dist"; or, instead
+            of the scores, the `Predictions` that were made of them.
         labels: (N,) class indices in [0, C), in the data set's own label order.
         counts: (C,) *training* images per class.
         boundaries: where head, mid and tail are cut, as in `head_mid_tail`. Default None: thirds.
@@ -47,8 +49,8 @@ def expert_report(logits, labels, counts, boundaries=None):
         list of their indices.
 
     Raises:
-        ValueError: no rows, no expert, shapes that do not fit together, a label out of range, logits that are not
-            finite, or boundaries that do not fit.
+        ValueError: no rows, no expert, shapes that do not fit together, a label or a prediction out of range, logits
+            that are not finite, or boundaries that do not fit.
     """
     if not logits:
         raise ValueError("there is no expert to report on")
@@ -56,8 +58,8 @@ def expert_report(logits, labels, counts, boundaries=None):
     num_classes = len(counts)
     report = {}
     for name, scores in logits.items():
-        scores, checked_labels = _checked(scores, labels, num_classes, f"expert {name!r}")
-        report[name] = _numbers(scores, checked_labels, groups)
+        predicted, checked_labels = _checked(scores, labels, num_classes, f"expert {name!r}")
+        report[name] = _numbers(predicted, checked_labels, groups, num_classes)
     test_counts = np.bincount(checked_labels, minlength=num_classes)
     untested = np.flatnonzero(test_counts == 0)
     if len(np.unique(test_counts[test_counts > 0])) > 1:
@@ -71,7 +73,7 @@ def per_class_accuracy(logits, labels, num_classes):
     """The accuracy of each class, in percent.
 
     Args:
-        logits: (N, C) finite scores of one expert.
+        logits: (N, C) finite scores of one expert, or its `Predictions`.
         labels: (N,) class indices in [0, C).
         num_classes: C.
 
@@ -79,26 +81,24 @@ def per_class_accuracy(logits, labels, num_classes):
         (C,) float array in label order, NaN for a class without test images.
 
     Raises:
-        ValueError: no rows, shapes that do not fit together, a label out of range, or logits that are not finite.
+        ValueError: as `expert_report`, but for the experts and boundaries.
     """
-    logits, labels = _checked(logits, labels, num_classes, "this expert")
-    return 100 * _recalls(logits.argmax(axis=1), labels, num_classes)
+    predicted, labels = _checked(logits, labels, num_classes, "this expert")
+    return 100 * _recalls(predicted.classes, labels, num_classes)
 
 
-def _numbers(logits, labels, groups):
-    num_classes = logits.shape[1]
-    predictions = logits.argmax(axis=1)
-    correct = predictions == labels
-    recalls = _recalls(predictions, labels, num_classes)
+def _numbers(predicted, labels, groups, num_classes):
+    correct = predicted.classes == labels
+    recalls = _recalls(predicted.classes, labels, num_classes)
     tested = recalls[~np.isnan(recalls)]
     numbers = {"accuracy": correct.mean(), "balanced_accuracy": tested.mean()}
     numbers |= {name: _mean_of_tested(recalls[members]) for name, members in groups.items()}
     numbers |= {
-        "macro_f1": _macro_f1(predictions, labels, num_classes),
+        "macro_f1": _macro_f1(predicted.classes, labels, num_classes),
         # In logarithms: the product of a thousand recalls would underflow.
         "g_mean": np.exp(np.log(tested).mean()) if tested.min() > 0 else 0.0,
         "worst": tested.min(),
-        "ece": _calibration_error(_confidence(logits), correct),
+        "ece": _calibration_error(predicted.confidence, correct),
     }
     return {key: None if numbers[key] is None else float(100 * numbers[key]) for key in METRICS}
 
@@ -107,9 +107,9 @@ def _first(name, numbers):
     return {name: numbers[name], **numbers}
 
 
-def _recalls(predictions, labels, num_classes):
+def _recalls(classes, labels, num_classes):
     images = np.bincount(labels, minlength=num_classes)
-    hits = np.bincount(labels[predictions == labels], minlength=num_classes)
+    hits = np.bincount(labels[classes == labels], minlength=num_classes)
     return np.divide(hits, images, out=np.full(num_classes, np.nan), where=images > 0)
 
 
@@ -118,22 +118,12 @@ def _mean_of_tested(recalls):
     return tested.mean() if tested.size else None
 
 
-def _macro_f1(predictions, labels, num_classes):
+def _macro_f1(classes, labels, num_classes):
     images = np.bincount(labels, minlength=num_classes)
-    predicted = np.bincount(predictions, minlength=num_classes)
-    hits = np.bincount(labels[predictions == labels], minlength=num_classes)
+    predicted = np.bincount(classes, minlength=num_classes)
+    hits = np.bincount(labels[classes == labels], minlength=num_classes)
     present = images > 0
     return (2 * hits[present] / (images + predicted)[present]).mean()
-
-
-def _confidence(logits):
-    """(N,) largest softmax probability, in float64; by blocks, since 8142 classes at once would take gigabytes."""
-    blocks = np.array_split(logits, len(logits) // 1024 + 1)
-    return np.concatenate([_largest_probability(block.astype(np.float64)) for block in blocks])
-
-
-def _largest_probability(logits):
-    return 1 / np.exp(logits - logits.max(axis=1, keepdims=True)).sum(axis=1)
 
 
 def _calibration_error(confidence, correct):
@@ -144,23 +134,43 @@ def _calibration_error(confidence, correct):
 
 
 def _checked(logits, labels, num_classes, owner):
-    logits, labels = np.asarray(logits), np.asarray(labels)
+    """`Predictions` and labels, the first made of logits unless they are there already."""
+    labels = np.asarray(labels)
     if labels.ndim != 1:
         raise ValueError(f"labels must have one number per image, not the shape {labels.shape}")
     if labels.size == 0:
         raise ValueError("there are no images to report on")
     if labels.dtype.kind not in "iu":
         raise ValueError(f"labels must be whole numbers, not {labels.dtype}")
-    if logits.shape != (len(labels), num_classes) or logits.dtype.kind not in "iuf":
-        raise ValueError(
-            f"the logits of {owner} must be numbers of the shape {(len(labels), num_classes)}"
-            f" (labels, classes), not {logits.dtype} of the shape {logits.shape}"
-        )
+    predicted = _predicted(logits, (len(labels), num_classes), owner)
     outside = np.flatnonzero((labels < 0) | (labels >= num_classes))
     if outside.size:
         raise ValueError(f"row {outside[0]} has the label {labels[outside[0]]}, outside 0..{num_classes - 1}")
-    broken = np.flatnonzero(~np.isfinite(logits).all(axis=1))
+    broken = np.flatnonzero(~np.isfinite(predicted.confidence))
     if broken.size:
         raise ValueError(f"the logits of {owner} are not finite in row {broken[0]}")
     # np.bincount refuses uint64.
-    return logits, labels.astype(np.int64)
+    return predicted, labels.astype(np.int64)
+
+
+def _predicted(logits, shape, owner):
+    if not isinstance(logits, Predictions):
+        logits = np.asarray(logits)
+        if logits.shape != shape or logits.dtype.kind not in "iuf":
+            raise ValueError(
+                f"the logits of {owner} must be numbers of the shape {shape} (labels, classes), not {logits.dtype} "
+                f"of the shape {logits.shape}"
+            )
+        return predictions(logits)
+    classes, confidence = np.asarray(logits.classes), np.asarray(logits.confidence)
+    if classes.shape != shape[:1] or confidence.shape != shape[:1] or classes.dtype.kind not in "iu":
+        raise ValueError(
+            f"the predictions of {owner} must be {shape[0]} classes and confidences, one of each per label, not "
+            f"{classes.dtype} of the shape {classes.shape} and {confidence.dtype} of the shape {confidence.shape}"
+        )
+    outside = np.flatnonzero((classes < 0) | (classes >= shape[1]))
+    if outside.size:
+        raise ValueError(
+            f"{owner} predicts class {classes[outside[0]]} in row {outside[0]}, outside 0..{shape[1] - 1}"
+        )
+    return Predictions(classes.astype(np.int64), confidence)

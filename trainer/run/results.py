@@ -15,7 +15,6 @@ from trainer.run.data import RunData
 from trainer.run.files import write_json
 from trainer.run.folder import METRICS
 from trainer.run.student import Run
-from trainer.trainer import EXPERTS
 
 
 def write_results(run: Run) -> None:
@@ -23,8 +22,8 @@ def write_results(run: Run) -> None:
     folder, data = run.folder, run.data
     (folder / "plots").mkdir(exist_ok=True)
     accuracies = {
-        expert: per_class_accuracy(logits, run.prediction.label_ids, len(data.counts))
-        for expert, logits in zip(EXPERTS, run.prediction.predictions, strict=True)
+        expert: per_class_accuracy(found, run.evaluation.labels, len(data.counts))
+        for expert, found in run.evaluation.predictions.items()
     }
     plot_class_accuracy(accuracies, data.counts, data.names, folder / "plots" / "class_accuracy.png")
     history = read_history(folder)

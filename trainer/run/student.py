@@ -20,6 +20,7 @@ from trainer.callbacks import copied
 from trainer.checkpoints import load_student
 from trainer.data import PixelFormat
 from trainer.errors import RunError
+from trainer.evaluating import Evaluation
 from trainer.ranks import from_first_rank, load_from_first_rank, on_first_rank
 from trainer.run.data import RunData
 from trainer.run.findings import Outcome, findings
@@ -28,7 +29,7 @@ from trainer.run.recipes import StudentRecipe
 from trainer.run.teacher import RunTeacher
 from trainer.settings import deciding_settings
 from trainer.students import build_student
-from trainer.trainer import EXPERTS, DeiTLTTrainer
+from trainer.trainer import DeiTLTTrainer
 
 SELECTION_SPLIT = {"last": None, "validation": "validation", "paper": "test"}
 
@@ -44,7 +45,7 @@ class Run:
         teacher_accuracy: on augmented training images, balanced, in percent; None without a teacher.
         model: the student with the weights that `model_selection` chose, which are those in the folder.
         reports: the expert report of `last`, `ema` (None without averaging) and `best` (None for the last epoch's).
-        prediction: of the model on the test split.
+        evaluation: of the model on the test split.
         first_step: optimiser step at which this process took the training up.
         seconds, images_per_second: of this process's training.
     """
@@ -55,7 +56,7 @@ class Run:
     teacher_accuracy: float | None
     model: DeiTLTForImageClassification
     reports: dict[str, dict | None]
-    prediction: object
+    evaluation: Evaluation
     first_step: int
     seconds: float
     images_per_second: float
@@ -78,13 +79,12 @@ class Run:
     @cached_property
     def outcome(self) -> Outcome:
         """What the findings rest on."""
-        predictions = zip(EXPERTS, self.prediction.predictions, strict=True)
         return Outcome(
             recipe=self.recipe,
             names=self.data.names,
             counts=self.data.counts,
-            labels=self.prediction.label_ids,
-            predicted={expert: logits.argmax(axis=1) for expert, logits in predictions},
+            labels=self.evaluation.labels,
+            predicted={expert: found.classes for expert, found in self.evaluation.predictions.items()},
             experts=self.chosen,
             teacher=self.teacher and self.teacher.figures,
             teacher_accuracy=self.teacher_accuracy,
@@ -169,7 +169,7 @@ def train_student(
     progress.attach(trainer, STUDENT)
     seconds = trainer.train(resume_from_checkpoint=checkpoint).metrics["train_runtime"]
     progress.begin(TESTS)
-    reports, prediction = save_and_test(trainer, test_images(recipe, data.splits["test"], data.pixels))
+    reports, evaluation = save_and_test(trainer, test_images(recipe, data.splits["test"], data.pixels))
     return Run(
         recipe=recipe,
         data=data,
@@ -177,14 +177,14 @@ def train_student(
         teacher_accuracy=teacher_accuracy,
         model=trainer.model,
         reports=reports,
-        prediction=prediction,
+        evaluation=evaluation,
         first_step=trainer.history.first_step,
         seconds=seconds,
         images_per_second=trainer.images_per_second(seconds),
     )
 
 
-def save_and_test(trainer: DeiTLTTrainer, test_images: TorchDataset) -> tuple[dict[str, dict | None], object]:
+def save_and_test(trainer: DeiTLTTrainer, test_images: TorchDataset) -> tuple[dict[str, dict | None], Evaluation]:
     """Save the weights that `model_selection` chose, then test them, the last ones and their average.
 
     Args:
@@ -192,23 +192,23 @@ def save_and_test(trainer: DeiTLTTrainer, test_images: TorchDataset) -> tuple[di
         test_images: evaluation images with labels.
 
     Returns:
-        The reports and the prediction of a `Run`.
+        The reports and the evaluation of a `Run`.
     """
     last, best = copied(trainer.model.state_dict()), None
     if trainer.args.model_selection != "last":
         best = from_first_rank(lambda: best_checkpoint(trainer))
         load_from_first_rank(trainer.model, on_first_rank(lambda: load_student(best).state_dict()))
     trainer.save_model()
-    prediction = trainer.predict(test_images)
-    reports = {"last": trainer.report(prediction), "best": None, "ema": None}
+    evaluation = trainer.test(test_images)
+    reports = {"last": evaluation.report, "best": None, "ema": None}
     if best is not None:
         reports["best"] = reports["last"]
         with weights_of(trainer.model, last):
-            reports["last"] = trainer.report(trainer.predict(test_images))
+            reports["last"] = trainer.test(test_images).report
     if trainer.ema_callback is not None:
         with weights_of(trainer.model, trainer.ema_callback.weights):
-            reports["ema"] = trainer.report(trainer.predict(test_images))
-    return reports, prediction
+            reports["ema"] = trainer.test(test_images).report
+    return reports, evaluation
 
 
 def best_checkpoint(trainer: DeiTLTTrainer) -> str:

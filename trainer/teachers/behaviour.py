@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader
 from transformers import BaseImageProcessor
+from transformers.trainer_pt_utils import EvalLoopContainer
 
 from trainer.augmentation import BatchMixing, EvaluationImages, ImageKey, TrainingImages, TrainingSampler, collate
 from trainer.augmentation.mixing import mirrored
 from trainer.data import class_counts
 from trainer.errors import TeacherError
-from trainer.evaluation import expert_report, head_mid_tail
+from trainer.evaluation import Predictions, expert_report, head_mid_tail
+from trainer.predicting import reduced
 from trainer.teachers.loading import Teacher
 
 
@@ -38,14 +40,14 @@ def behaviour_on_test_images(
     Raises:
         TeacherError: its outputs are not finite.
     """
-    teacher, logits, labels = teacher.to(device), [], []
+    teacher, rows = teacher.to(device), EvalLoopContainer()
     for batch in DataLoader(images, batch_size=batch_size):
-        logits.append(teacher(batch["pixel_values"].to(device)))
-        labels.append(batch["labels"])
-    logits = torch.cat(logits).float().cpu()
-    if not logits.isfinite().all():
+        rows.add((reduced(teacher(batch["pixel_values"].to(device))), batch["labels"]))
+    pair, labels = rows.get_arrays()
+    predictions = Predictions(*pair)
+    if np.isnan(predictions.confidence).any():
         raise TeacherError("the teacher's outputs on the test images are not finite; check its weights")
-    return expert_report({"teacher": logits.numpy()}, torch.cat(labels).numpy(), counts, boundaries)
+    return expert_report({"teacher": predictions}, labels, counts, boundaries)
 
 
 def behaviour_on_training_images(

@@ -82,15 +82,18 @@ def train_teacher(
     output = trainer.train(resume_from_checkpoint=checkpoint)
     if args.should_save:
         _save(Path(args.output_dir), classifier, args, names, pixels)
-    prediction = trainer.predict(trainer.eval_dataset)
+    evaluation = trainer.test(trainer.eval_dataset)
     if args.should_save:
-        accuracies = {"teacher": per_class_accuracy(prediction.predictions, prediction.label_ids, len(counts))}
+        accuracies = {
+            name: per_class_accuracy(found, evaluation.labels, len(counts))
+            for name, found in evaluation.predictions.items()
+        }
         plot_class_accuracy(accuracies, counts, names, Path(args.output_dir, "plots", "class_accuracy.png"))
     trainer.accelerator.wait_for_everyone()
     forget_precision()
     seconds = output.metrics["train_runtime"]
     return TrainedTeacher(
-        figures=trainer.report(prediction)["teacher"],
+        figures=evaluation.report["teacher"],
         best_epoch_on_test=best_epoch(trainer.state.log_history),
         seconds=seconds,
         images_per_second=trainer.images_per_second(seconds),
