@@ -9,7 +9,7 @@ import numpy as np
 from datasets import Dataset
 
 from ..errors import DataError
-from .places import image_fields
+from .places import image_fields, image_paths
 
 
 class Fingerprint(NamedTuple):
@@ -43,18 +43,14 @@ def images_fingerprint(dataset: Dataset, folder: str | os.PathLike | None = None
 
 def fingerprint(dataset: Dataset, folder: str | os.PathLike | None = None) -> Fingerprint:
     """Both fingerprints at the cost of one; as `images_fingerprint`."""
-    stored, paths = image_fields(dataset)
+    stored, _ = image_fields(dataset)
     sizes = np.array(stored.fill_null(-1))
     times = np.zeros(len(sizes), dtype=np.int64)
-    is_file = sizes < 0
-    paths = paths.to_pylist()
+    are_files = bool((sizes < 0).all())
     spellings = () if folder is None else (Path(folder).absolute(), os.path.realpath(folder))  # both occur in rows
     starts = [os.path.join(spelling, "") for spelling in spellings]
     digest = hashlib.sha256()
-    for row in np.flatnonzero(is_file):
-        path = paths[row]
-        if path is None:
-            continue
+    for row, path in image_paths(dataset):
         try:
             found = os.stat(path)
         except OSError as error:
@@ -64,7 +60,7 @@ def fingerprint(dataset: Dataset, folder: str | os.PathLike | None = None) -> Fi
         digest.update(os.fsencode(name) + b"\0")
     digest.update(np.asarray(sizes, dtype=np.int64).tobytes())
     images = digest.hexdigest()
-    return Fingerprint(images, _state(dataset, images, times, bool(is_file.all())))
+    return Fingerprint(images, _state(dataset, images, times, are_files))
 
 
 def _state(dataset: Dataset, images: str, times: np.ndarray, are_files: bool) -> str | None:

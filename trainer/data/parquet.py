@@ -14,7 +14,7 @@ from datasets import Dataset, DatasetDict, Features, Image
 
 from ..errors import DataError
 from ..terminal import counting
-from .places import image_fields
+from .places import image_fields, image_paths
 
 SHARD_BYTES = 500 * 10**6
 ROWS = 256  # in memory at a time
@@ -63,17 +63,16 @@ def write_parquet(
 
 def _bytes_of_images(split: str, dataset: Dataset) -> np.ndarray:
     """(N,) bytes of each image."""
-    stored, paths = image_fields(dataset)
+    stored, _ = image_fields(dataset)
     sizes = np.array(stored.fill_null(0))
-    for row, path in enumerate(paths.to_pylist()):
-        if path is not None and not stored[row].is_valid:
-            try:
-                sizes[row] = os.stat(path).st_size
-            except OSError as error:
-                raise DataError(
-                    f"{split}, row {row}: {path} cannot be read ({error.strerror}); `deit-lt check-data` lists all "
-                    "that are missing"
-                ) from error
+    for row, path in image_paths(dataset):
+        try:
+            sizes[row] = os.stat(path).st_size
+        except OSError as error:
+            raise DataError(
+                f"{split}, row {row}: {path} cannot be read ({error.strerror}); `deit-lt check-data` lists all that "
+                "are missing"
+            ) from error
     return sizes
 
 

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,6 +12,7 @@ from datasets import Dataset, DatasetDict, Image
 from ..errors import DataError
 
 ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:")  # one letter is a drive
+AT_A_TIME = 2**14  # paths that are Python's at once
 INSIDE = "nothing outside of the data folder is read; copy it in, or take the row out"
 
 
@@ -56,12 +57,13 @@ def refuse_rows_outside(splits: DatasetDict, roots: Iterable[str | Path], column
                 inside.add(parent)
 
 
-def image_paths(dataset: Dataset, column: str = "image") -> Iterable[tuple[int, str]]:
+def image_paths(dataset: Dataset, column: str = "image") -> Iterator[tuple[int, str]]:
     """Row and path of each image that is a file rather than bytes; nothing is opened."""
     bytes_, paths = image_fields(dataset, column)
-    is_file = pc.and_(pc.is_null(bytes_), pc.is_valid(paths))
-    rows = pc.indices_nonzero(is_file).to_pylist()
-    return zip(rows, paths.filter(is_file).to_pylist(), strict=True)
+    rows = pc.indices_nonzero(pc.and_(pc.is_null(bytes_), pc.is_valid(paths)))
+    for start in range(0, len(rows), AT_A_TIME):
+        part = rows.slice(start, AT_A_TIME)
+        yield from zip(part.to_pylist(), paths.take(part).to_pylist(), strict=True)
 
 
 def image_fields(dataset: Dataset, column: str = "image") -> tuple[pa.Array, pa.Array]:

@@ -29,7 +29,6 @@ from trainer.terminal import counting
 MISSING = "missing_files.txt"
 HEADINGS = ("split", "images", "classes", "rho", "largest class", "smallest class")
 WIDTH = 17  # of what a line is about
-STATS_AT_A_TIME = 4096
 
 
 def figures(splits: DatasetDict, settings: DataArguments) -> str:
@@ -114,15 +113,14 @@ def _published(splits: DatasetDict, settings: DataArguments) -> tuple[list[str],
 def _present(splits: DatasetDict) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
     """Of each split the rows whose images are there, and the paths of those that are not."""
     present, missing = {}, {}
-    paths = {split: list(image_paths(dataset)) for split, dataset in splits.items()}
-    with counting("looking for files", sum(map(len, paths.values()))) as count:
-        for split, files in paths.items():
+    with counting("looking for files", sum(map(len, splits.values()))) as count:
+        for split, dataset in splits.items():
             gone = []
-            for start in range(0, len(files), STATS_AT_A_TIME):
-                part = files[start : start + STATS_AT_A_TIME]
-                gone += [(row, path) for row, path in part if not os.path.isfile(path)]
-                count(len(part))
-            present[split] = np.delete(np.arange(len(splits[split])), [row for row, _ in gone])
+            for row, path in image_paths(dataset):
+                count(1)
+                if not os.path.isfile(path):
+                    gone.append((row, path))
+            present[split] = np.delete(np.arange(len(dataset)), [row for row, _ in gone])
             missing[split] = [path for _, path in gone]
     return present, missing
 
