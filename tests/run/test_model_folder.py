@@ -139,10 +139,11 @@ def test_hugging_face_classifiers_are_opened_too(tmp_path):
     processor = ViTImageProcessor(size={"height": 16, "width": 16})
     processor.save_pretrained(tmp_path)
     opened, rows = open_model(tmp_path), EvaluationImages(picture_dataset((2, 2, 1)), processor)
-    logits, _ = predict(opened.model, rows, use_cpu=True)
+    found, _ = predict(opened.model, rows, use_cpu=True)
     with torch.no_grad():
-        expected = model(torch.stack([row["pixel_values"] for row in rows.__getitems__(range(5))])).logits
-    np.testing.assert_allclose(logits["teacher"], expected, atol=1e-5)
+        logits = model(torch.stack([row["pixel_values"] for row in rows.__getitems__(range(5))])).logits
+    np.testing.assert_array_equal(found["teacher"].classes, logits.argmax(-1))
+    np.testing.assert_allclose(found["teacher"].confidence, logits.softmax(-1).amax(-1), atol=1e-5)
     assert opened.class_names == ["LABEL_0", "LABEL_1", "LABEL_2"]
     with pytest.raises(CheckpointError, match=r"does not say how many .* head, mid and tail need; give"):
         _ = opened.class_counts
