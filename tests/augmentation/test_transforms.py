@@ -23,6 +23,7 @@ from trainer.augmentation import (
     seeded,
     train_transform,
 )
+from trainer.data import PixelFormat
 
 
 def picture(size=32, seed=0, mode="RGB"):
@@ -236,3 +237,19 @@ def test_seeds_of_single_generators():
     assert len(set(seeds)) == 5
     assert all(0 <= seed < 2**63 for seed in seeds)
     assert hashed(1, 2) == seeds[0]
+
+
+@pytest.mark.parametrize("name", TRAIN_TRANSFORMS)
+def test_mean_and_deviation_are_those_of_the_images_where_they_are_measured(name):
+    """A grey picture of the mean's colour is 0 everywhere; what is erased or blackened is not."""
+    pixels = PixelFormat(3, 8, (0.2, 0.4, 0.6), (0.1, 0.2, 0.3))
+    picture = PILImage.new("RGB", (16, 16), tuple(round(255 * mean) for mean in pixels.mean))
+    with seeded(0):
+        result = train_transform(name, 16, pixels)(picture)
+    reference = train_transform(name, 16)
+    with seeded(0):
+        imagenet = reference(picture)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD))
+    ours, theirs = (torch.tensor(values).view(3, 1, 1) for values in (pixels.mean, pixels.std))
+    same = ((imagenet * std + mean) - (result * theirs + ours)).abs().amax(0) < 1e-5
+    assert same.float().mean() > 0.5  # but for what was erased by noise, or filled by the mean

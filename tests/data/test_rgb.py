@@ -7,10 +7,12 @@ import pytest
 import torch
 from datasets import ClassLabel, Dataset, Features, Image
 from PIL import Image as PILImage
+from transformers.image_utils import load_image
 
 from trainer.augmentation import EvaluationImages, HostImages, image_processor
 from trainer.augmentation.device_images import DeviceImages
 from trainer.augmentation.sampler import ImageKey
+from trainer.commands.classify import read_image
 from trainer.data import as_rgb, check_dataset, check_images
 from trainer.errors import DataError
 
@@ -104,3 +106,25 @@ def test_dark_images_of_8_bits_are_said(caplog):
     caplog.clear()
     check_images(rows([stored(dark), stored(dark + 1)]))
     assert not caplog.text
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_training_evaluation_and_classify_see_images_as_viewers_show_them(tmp_path, mode):
+    """A tag of EXIF says how the camera was held; transformers' pipeline follows it too."""
+    picture = PILImage.new(mode, (16, 8))
+    picture.paste(PILImage.new(mode, (8, 8), "white"))
+    exif = PILImage.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    picture.save(tmp_path / "a.png", exif=exif)
+    rows = Dataset.from_dict(
+        {"image": [str(tmp_path / "a.png")], "label": [0]},
+        Features({"image": Image(), "label": ClassLabel(names=["a", "b"])}),
+    )
+    expected = np.asarray(load_image(str(tmp_path / "a.png")))  # a pipeline's
+    assert expected.shape == (16, 8, 3)
+    (read, _), *_ = HostImages(rows, ["crop_flip"], 8).read([0])
+    assert np.array_equal(np.asarray(read), expected)
+    assert np.array_equal(np.asarray(read_image(str(tmp_path / "a.png"), 3)), expected)
+    processor = image_processor(8, 1.0)
+    seen = EvaluationImages(rows, processor)[0]["pixel_values"]
+    assert torch.equal(seen, processor(PILImage.fromarray(expected), return_tensors="pt")["pixel_values"][0])
