@@ -1,14 +1,16 @@
 """DeiTLTTrainer used as people use Trainer: names, plain data sets, figures from evaluate and predict."""
 
+import numpy as np
 import pytest
 import torch
-from datasets import ClassLabel, Dataset
+from datasets import ClassLabel, Dataset, Features, Image
 from helpers import arguments, picture_dataset, teacher, tiny_student, training_images, weights
 from timm import create_model
 from timm.models import save_for_hf
 
 from modeling_deit_lt import DeiTLTConfig, DeiTLTForImageClassification
 from trainer.augmentation import EvaluationImages, image_processor, seeded
+from trainer.data import PixelFormat
 from trainer.errors import DataError, TeacherError
 from trainer.evaluation import expert_report
 from trainer.teachers import cifar_resnet  # noqa: F401  (registers the teacher's architecture)
@@ -190,3 +192,22 @@ def test_rows_without_a_label_are_named(tmp_path):
     unlabelled = rows.remove_columns("label").add_column("label", [0, -1, 2], feature=rows.features["label"])
     with pytest.raises(DataError, match=r"row 1: label -1 is out of range"):
         trainer_of(tmp_path, eval_dataset=unlabelled)
+
+
+def test_plain_rows_of_several_channels_train_with_their_processor(tmp_path):
+    """What the processor says of the images holds for training; without it a model of other channels is refused."""
+    rng, rows = np.random.default_rng(0), []
+    for index in range(16):
+        np.save(tmp_path / f"{index}.npy", rng.integers(0, 4096, (8, 8, 2), dtype=np.uint16))
+        rows.append({"bytes": None, "path": str(tmp_path / f"{index}.npy")})
+    features = Features({"image": Image(), "label": ClassLabel(names=["a", "b", "c"])})
+    data = Dataset.from_dict({"image": rows, "label": [0] * 8 + [1] * 5 + [2] * 3}, features)
+    pixels = PixelFormat(2, 12, (0.5, 0.4), (0.3, 0.2))
+    processor = image_processor(8, 1.0, pixels)
+    own = {"model": student(num_channels=2), "train_dataset": data, "eval_dataset": data}
+    trainer = trainer_of(tmp_path / "run", **own, processing_class=processor)
+    assert trainer.train_dataset.pixels == pixels
+    trainer.train()
+    assert trainer.predict(data).predictions[0].shape == (16, 3)
+    with pytest.raises(DataError, match="the model takes images of 2 channels, processing_class gives 3; give the"):
+        trainer_of(tmp_path, **own)

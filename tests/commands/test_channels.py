@@ -12,7 +12,7 @@ from helpers import command, write_recipe
 from PIL import Image
 from transformers import pipeline
 
-from trainer.commands import classify
+from trainer.commands import classify, evaluate_teacher, flatness
 from trainer.data import PixelFormat
 from trainer.errors import DataError
 from trainer.teachers import load_teacher
@@ -125,6 +125,20 @@ def test_a_pipeline_is_told_that_it_loses_the_depth(run):
     if channels == 1:
         with pytest.raises(ValueError, match="give the processor the path of the file"):
             pipeline("image-classification", model=str(folder / "out"))(str(folder / "out" / "example.png"))
+
+
+def test_a_teacher_is_measured_on_the_same_images(run, monkeypatch):
+    folder, channels, _ = run
+    (teacher,) = (folder / "teachers").iterdir()
+    monkeypatch.chdir(folder)
+    short = ["--images_per_class=4", "--draws=2", "--radii", "0.2", "--use_cpu", "--output=flat"]
+    flatness.main(["recipe.yaml", "--teachers", str(teacher), *short])
+    figures = json.loads((folder / "flat" / "flatness.json").read_text())
+    assert figures["data"]["num_channels"] == channels
+    evaluate_teacher.main(["recipe.yaml", "--teacher", str(teacher), "--num_images=14", "--output_dir=measured"])
+    measured = json.loads((folder / "measured" / "teacher.json").read_text())
+    accuracy = json.loads((teacher / "metrics.json").read_text())["teacher"]["accuracy"]
+    assert measured["test"]["teacher"]["accuracy"] == pytest.approx(accuracy)
 
 
 def test_an_image_of_other_channels_is_one_line(run):
