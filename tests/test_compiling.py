@@ -10,6 +10,7 @@ from torch import nn
 
 from trainer import compiling
 from trainer.compiling import LONG, compilation_pays, padded
+from trainer.data import RGB
 from trainer.teachers import Teacher
 from trainer.teachers.arguments import TeacherArguments
 from trainer.teachers.training import build_classifier, teacher_trainer
@@ -130,7 +131,7 @@ def test_a_teachers_whole_batches_are_compiled(tmp_path, monkeypatch, settings):
     )  # fmt: skip
     data = picture_dataset((8, 5, 3))  # the last of three batches has four images
     trainer = teacher_trainer(
-        build_classifier(args, 3), args, [8, 5, 3], train_dataset=training_images_of_a_teacher(args, data)
+        build_classifier(args, 3), args, [8, 5, 3], train_dataset=training_images_of_a_teacher(args, data, RGB)
     )
     trainer.train()
     assert {shape for _, shape in shapes} == {(6, 3, 8, 8)}

@@ -5,8 +5,9 @@
 Makes images of 16 px (from noise, class by class) as files with lists of paths, and as parquet, each at a quarter, a
 half and all of the 437,513 training images, with 3 test images a class; trains a very small student for one epoch with
 one worker, to the report; and samples the memory of the main process and its worker (psutil's USS: what is theirs
-alone, in MB). Writes scripts/results/load_cpu.json and scripts/figures/load.png; `--folder` keeps the images for
-another time.
+alone, in MB). The check of every image, which is paid once for a data set, is left out: `deit-lt check-data NAME ROOT
+--decode all` shows its seconds. Writes scripts/results/load_cpu.json and scripts/figures/load.png; `--folder` keeps
+the images for another time.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import threading
 import time
 from pathlib import Path
 
+import datasets
 import matplotlib.pyplot as plt
 import numpy as np
 import psutil
@@ -28,6 +30,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 import yaml
+from datasets import ClassLabel, Features
 from PIL import Image
 
 from trainer.machine import device_in_words
@@ -41,7 +44,8 @@ RECIPE = {
     **{"preset": "tiny", "image_size": 8, "patch_size": 8, "hidden_size": 16, "num_hidden_layers": 1},
     **{"num_attention_heads": 1, "intermediate_size": 16, "train_transform": "crop_flip", "crop_ratio": 1.0},
     **{"num_train_epochs": 1, "warmup_epochs": 0, "per_device_train_batch_size": 512, "ema_decay": 0, "repeats": 1},
-    **{"dataloader_num_workers": 1, "use_cpu": True, "save_strategy": "no", "logging_steps": 20, "disable_tqdm": True},
+    **{"check_images": False, "dataloader_num_workers": 1, "use_cpu": True, "disable_tqdm": True},
+    **{"save_strategy": "no", "logging_steps": 20},
 }
 
 
@@ -57,27 +61,49 @@ def main() -> None:
     rows = []
     for kind in args.kinds:
         for share in SHARES:
-            data = made(args.folder, kind, np.maximum(1, np.rint(share * counts)).astype(int))
-            # Twice: at the first run the images are checked, and parquet is copied; the second finds that remembered.
-            for start in ("first", "again"):
-                rows.append({"kind": kind, "start": start, **measured(args.folder, data)})
-                print(json.dumps(rows[-1]), flush=True)
+            smaller = np.maximum(1, np.rint(share * counts)).astype(int)
+            in_parquet = kind == "parquet"
+            data = made_parquet(args.folder, smaller) if in_parquet else made_files(args.folder, counts, smaller)
+            rows.append({"kind": kind, **measured(args.folder, *data)})
+            print(json.dumps(rows[-1]), flush=True)
     device = device_in_words(torch.device("cpu"), 1, "float32")
     write_json(SCRIPTS / "results" / "load_cpu.json", {"device": device, "pixels": SIZE, "runs": rows})
     draw(rows, SCRIPTS / "figures" / "load.png")
 
 
-def made(folder: Path, kind: str, counts: np.ndarray) -> Path:
-    """A data set of so many images per class; one that is there already is taken."""
-    place = folder / f"{kind}-{counts.sum()}"
+def made_parquet(folder: Path, counts: np.ndarray) -> tuple[Path, dict]:
+    """Parquet files of so many images per class; those that are there already are taken."""
+    place = folder / f"parquet-{counts.sum()}"
+    if not place.is_dir():
+        unfinished = folder / "unfinished"
+        unfinished.mkdir(parents=True)
+        for split, per_class in splits(counts):
+            write_parquet(unfinished / f"{split}-00000-of-00001.parquet", np.repeat(np.arange(len(counts)), per_class))
+        unfinished.rename(place)
+    return place, {}
+
+
+def made_files(folder: Path, counts: np.ndarray, listed: np.ndarray) -> tuple[Path, dict]:
+    """Files of all images, made once, and lists of the first few of each class."""
+    place = folder / "files"
     if not (place / "complete").is_file():
-        place.mkdir(parents=True, exist_ok=True)
-        for split, per_class in (("train", counts), ("test", np.full(len(counts), TEST_PER_CLASS))):
-            (write_parquet if kind == "parquet" else write_files)(
-                place, split, np.repeat(np.arange(len(counts)), per_class)
-            )
+        for split, per_class in splits(counts):
+            for label, number in enumerate(per_class):
+                (place / split / str(label)).mkdir(parents=True, exist_ok=True)
+                for index in range(number):
+                    (place / split / str(label) / f"{index}.jpg").write_bytes(picture(label, index))
         (place / "complete").touch()
-    return place
+    lists = {}
+    for split, per_class in splits(listed):
+        lists[f"{split}_list"] = f"{split}-{listed.sum()}.txt"
+        lines = (f"{split}/{c}/{i}.jpg {c}" for c, number in enumerate(per_class) for i in range(number))
+        (place / lists[f"{split}_list"]).write_text("\n".join(lines) + "\n")
+    return place, lists
+
+
+def splits(counts: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    """Images per class of both splits."""
+    return [("train", counts), ("test", np.full(len(counts), TEST_PER_CLASS))]
 
 
 def picture(label: int, row: int) -> bytes:
@@ -91,46 +117,20 @@ def picture(label: int, row: int) -> bytes:
     return buffer.getvalue()
 
 
-def write_parquet(place: Path, split: str, labels: np.ndarray) -> None:
-    """One file with the bytes of all images."""
-    features = {
-        "info": {
-            "features": {
-                "image": {"_type": "Image"},
-                "label": {"names": [str(c) for c in range(labels.max() + 1)], "_type": "ClassLabel"},
-            }
-        }
-    }
-    kinds = pa.schema(
-        {"image": pa.struct({"bytes": pa.binary(), "path": pa.string()}), "label": pa.int64()},
-        {"huggingface": json.dumps(features)},
-    )
-    with pq.ParquetWriter(place / f"{split}-00000-of-00001.parquet", kinds) as writer:
+def write_parquet(file: Path, labels: np.ndarray) -> None:
+    """A file with the bytes of all images."""
+    names = [str(c) for c in range(labels.max() + 1)]
+    features = Features({"image": datasets.Image(), "label": ClassLabel(names=names)})
+    with pq.ParquetWriter(file, features.arrow_schema) as writer:
         for start in range(0, len(labels), 10_000):
             part = labels[start : start + 10_000].tolist()
             images = [{"bytes": picture(label, start + i), "path": None} for i, label in enumerate(part)]
-            writer.write_table(pa.table({"image": images, "label": part}, kinds))
+            writer.write_table(pa.table({"image": images, "label": part}, features.arrow_schema))
 
 
-def write_files(place: Path, split: str, labels: np.ndarray) -> None:
-    """Files of images, a folder per class, and the list of them."""
-    with (place / f"{split}.txt").open("w") as listed:
-        for row, label in enumerate(labels.tolist()):
-            file = place / split / str(label) / f"{row}.jpg"
-            if row == 0 or labels[row - 1] != label:
-                file.parent.mkdir(parents=True)
-            file.write_bytes(picture(label, row))
-            listed.write(f"{split}/{label}/{row}.jpg {label}\n")
-
-
-def measured(folder: Path, data: Path) -> dict:
+def measured(folder: Path, data: Path, lists: dict) -> dict:
     """A run on a data set: its seconds by stage, its speed, and the most memory of its processes."""
-    output = folder / f"run-{data.name}-{time.time_ns()}"
-    lists = (
-        {}
-        if (data / "train-00000-of-00001.parquet").exists()
-        else {"train_list": "train.txt", "test_list": "test.txt"}
-    )
+    output = folder / f"run-{time.time_ns()}"
     recipe = folder / "recipe.yaml"
     recipe.write_text(yaml.safe_dump({**RECIPE, **lists, "dataset": str(data), "output_dir": str(output)}))
     begin = time.perf_counter()
@@ -207,16 +207,10 @@ def draw(rows: list[dict], file: Path) -> None:
     figure, axes = plt.subplots(1, len(panels), figsize=(14, 3.4), layout="constrained")
     for axis, (key, title) in zip(axes, panels.items(), strict=True):
         for kind in dict.fromkeys(row["kind"] for row in rows):
-            for start, style in (("first", "o-"), ("again", "s--")):
-                chosen = [row for row in rows if (row["kind"], row["start"]) == (kind, start)]
-                axis.plot(
-                    [row["rows"] / 1000 for row in chosen],
-                    [row[key] for row in chosen],
-                    style,
-                    label=f"{kind}, {start} run",
-                )
+            chosen = [row for row in rows if row["kind"] == kind]
+            axis.plot([row["rows"] / 1000 for row in chosen], [row[key] for row in chosen], "o-", label=kind)
         axis.set(title=title, xlabel="training images, thousands", ylim=(0, None))
-    axes[0].legend(fontsize=8)
+    axes[0].legend()
     figure.savefig(file, dpi=110)
 
 

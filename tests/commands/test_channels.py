@@ -12,9 +12,10 @@ from helpers import command, write_recipe
 from PIL import Image
 from transformers import pipeline
 
-from trainer.commands import classify, evaluate_teacher, flatness
+from trainer.commands import classify, evaluate, evaluate_teacher, flatness
 from trainer.data import PixelFormat
-from trainer.errors import DataError
+from trainer.errors import DataError, TeacherError
+from trainer.run import finetune
 from trainer.teachers import load_teacher
 
 COUNTS = {"train": (14, 9, 7), "test": (6, 6, 6)}
@@ -75,10 +76,10 @@ def test_the_folder_alone_scores_as_the_trainer_did(run, monkeypatch, capsys):
         assert capsys.readouterr().out.split()[0] == f"{score:.1%}"
 
 
-def test_evaluate_says_what_the_run_said(run):
+def test_evaluate_says_what_the_run_said(run, monkeypatch):
     folder, _, _ = run
-    done = command("evaluate", "out", "images", "--output", "again.json", "--use_cpu", cwd=folder)
-    assert done.returncode == 0, done.stderr
+    monkeypatch.chdir(folder)
+    evaluate.main(["out", "images", "--output", "again.json", "--use_cpu"])
     again = json.loads((folder / "again.json").read_text())
     assert again["dist"] == pytest.approx(json.loads((folder / "out" / "metrics.json").read_text())["last"]["dist"])
 
@@ -151,7 +152,6 @@ def test_an_image_of_other_channels_is_one_line(run):
 def test_teachers_of_other_channels_are_refused_before_the_data_are_read(run, tmp_path):
     folder, channels, _ = run
     (teacher,) = (folder / "teachers").iterdir()
-    recipe = write_recipe(tmp_path, dataset="nowhere", teacher=str(teacher))
-    done = command("finetune", recipe, cwd=tmp_path)
-    assert done.returncode == 1
-    assert f"takes images of {channels} channels, num_channels is 3" in done.stderr
+    recipe = write_recipe(tmp_path, dataset="nowhere", teacher=str(teacher), output_dir=str(tmp_path / "out"))
+    with pytest.raises(TeacherError, match=f"takes images of {channels} channels, num_channels is 3"):
+        finetune(recipe)
