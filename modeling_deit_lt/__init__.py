@@ -3,7 +3,14 @@
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoModelForImageClassification
 
 from .configuration_deit_lt import PRESETS, DeiTLTConfig
-from .image_processing_deit_lt import DeiTLTImageProcessor, levels, read_channels
+from .image_processing_deit_lt import (
+    DeiTLTImageProcessor,
+    is_sixteen_bits,
+    levels,
+    read_channels,
+    unknown_range,
+    wrong_header,
+)
 from .modeling_deit_lt import (
     NO_WEIGHT_DECAY,
     DeiTLTForImageClassification,
@@ -33,6 +40,9 @@ __all__ = [
     "DeiTLTImageProcessor",
     "DeiTLTModel",
     "DeiTLTPreTrainedModel",
+    "is_sixteen_bits",
     "levels",
     "read_channels",
+    "unknown_range",
+    "wrong_header",
 ]

@@ -12,6 +12,8 @@ from transformers import BatchFeature
 from transformers.image_processing_utils import BaseImageProcessor
 
 SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
+UNKNOWN_RANGE = {"I": "32-bit integers", "F": "floating-point numbers"}
+LONGEST = 100  # times the short side; resizing of the short side makes the long one grow with it
 NUMPY_FILE = b"\x93NUMPY"
 
 
@@ -118,7 +120,7 @@ def read_channels(source: str | os.PathLike | bytes, num_channels: int) -> np.nd
         (C, H, W) array of `uint8` or `uint16`.
 
     Raises:
-        `ValueError`: as `as_channels`; also whatever Pillow raises on broken files.
+        `ValueError`: as `as_channels` and `wrong_header`; also whatever Pillow raises on broken files.
     """
     file = BytesIO(source) if isinstance(source, bytes) else open(source, "rb")  # noqa: SIM115 (closed below)
     with file:
@@ -127,6 +129,8 @@ def read_channels(source: str | os.PathLike | bytes, num_channels: int) -> np.nd
         if start == NUMPY_FILE:
             return as_channels(np.load(file, allow_pickle=False), num_channels)
         with Image.open(file) as image:
+            if (wrong := wrong_header(image)) is not None:
+                raise ValueError(wrong)
             return as_channels(image, num_channels)
 
 
@@ -134,8 +138,8 @@ def as_channels(image: Any, num_channels: int) -> np.ndarray:
     """
     An image's values, channel by channel.
 
-    One channel: the grey values of any image, of 16 bits where it has them; of an animation or a file of several
-    pages, the first. More: the pages of a TIFF, one channel each, or the bands of an image that has as many.
+    One channel: the grey values of any image, of 16 bits where it has them; of an animation the first. More: the pages
+    of a TIFF, one channel each, or the bands of an image that has as many.
 
     Args:
         image: a PIL image, or an array or tensor of (H, W) or (H, W, C).
@@ -145,19 +149,28 @@ def as_channels(image: Any, num_channels: int) -> np.ndarray:
         (C, H, W) array of `uint8` or `uint16`.
 
     Raises:
-        `ValueError`: another number of channels, or values that are not whole numbers of 8 or 16 bits.
+        `ValueError`: another number of channels, values that are not whole numbers of 8 or 16 bits, or 16 bits that
+            Pillow would cut.
     """
     if not isinstance(image, Image.Image):
         return _of_array(np.asarray(image), num_channels)
-    if num_channels == 1:
+    bands, pages = image.getbands(), getattr(image, "n_frames", 1)
+    if len(bands) > 1 and any(";16" in str(tile) for tile in getattr(image, "tile", ())):
+        raise ValueError(
+            "of 16 bits in several bands Pillow keeps 8; save it as .npy, or as a TIFF with a page for each"
+        )
+    if num_channels == 1 and (pages == 1 or image.format != "TIFF"):
         return _grey(image)[None]
-    pages = getattr(image, "n_frames", 1)
     if pages == num_channels:
-        return np.stack([_grey(page) for page in ImageSequence.Iterator(image)])
-    bands = image.getbands()
-    if len(bands) != num_channels or image.mode == "P":
+        if len(bands) > 1:
+            raise ValueError(f"its pages are of the mode {image.mode}; a page of a channel is grey")
+        found = [_grey(page) for page in ImageSequence.Iterator(image)]
+        if len({(page.shape, page.dtype) for page in found}) > 1:
+            raise ValueError("its pages differ in size or depth; save them alike")
+        return np.stack(found)
+    if len(bands) != num_channels or pages > 1 or image.mode == "P":
         shown = f"{pages} page{'s' * (pages > 1)} of the mode {image.mode}"
-        raise ValueError(f"the image has {shown}, not {num_channels} channels")
+        raise ValueError(f"the image has {shown}, not {num_channels} channel{'s' * (num_channels > 1)}")
     return np.ascontiguousarray(np.asarray(_upright(image)).transpose(2, 0, 1))
 
 
@@ -186,12 +199,42 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def _grey(image: Image.Image) -> np.ndarray:
     """(H, W) `uint8` or `uint16`."""
-    image_of_16_bits = image.mode in SIXTEEN_BITS or (image.mode == "I" and image.format == "PPM")
-    if image.mode[0] in "IF" and not image_of_16_bits:
-        kind = "32-bit integers" if image.mode == "I" else "floating-point numbers"
-        raise ValueError(f"its pixels are {kind}, whose range is not known; save them with 8 or 16 bits")
-    upright = _upright(image)
-    return np.asarray(upright).astype(np.uint16) if image_of_16_bits else np.array(upright.convert("L"))
+    if (unknown := unknown_range(image)) is not None:
+        raise ValueError(unknown)
+    deep, upright = is_sixteen_bits(image), _upright(image)
+    return np.asarray(upright).astype(np.uint16) if deep else np.array(upright.convert("L"))
+
+
+def is_sixteen_bits(image: Image.Image) -> bool:
+    """Whether an image is grey with 16 bits; PGM files of 16 bits are opened as 32-bit integers up to 65535."""
+    return image.mode in SIXTEEN_BITS or (image.mode == "I" and getattr(image, "format", None) == "PPM")
+
+
+def unknown_range(image: Image.Image) -> str | None:
+    """What is wrong with an image whose largest possible value nobody knows; None for any other."""
+    if image.mode not in UNKNOWN_RANGE or is_sixteen_bits(image):
+        return None
+    return (
+        f"its pixels are {UNKNOWN_RANGE[image.mode]}, whose range is not known; save the images with 8 bits, or grey "
+        "with 16 bits, all scaled alike"
+    )
+
+
+def wrong_header(image: Image.Image) -> str | None:
+    """
+    What an image must not be, seen before it is decoded; None where nothing is wrong.
+
+    Args:
+        image: opened, not loaded.
+    """
+    width, height = image.size
+    if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
+        return f"{width} x {height} pixels are too many to decode; make it smaller"
+    if max(width, height) > LONGEST * min(width, height):
+        return f"{width} x {height} pixels: longer than {LONGEST} times its short side; crop it"
+    if image.format == "EPS":
+        return "it is PostScript, a program that Pillow would run; save it as PNG"
+    return None
 
 
 def _of_array(array: np.ndarray, num_channels: int) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trainer.base_arguments import RunArguments
-from trainer.data import NORMALIZATIONS
+from trainer.data import PIXEL_NORMALIZATIONS
 from trainer.evaluation import PAPER_BOUNDARIES
 from trainer.settings import check_ranges, setting
 
@@ -76,7 +76,7 @@ class DataArguments:
         None,
         "Mean and deviation of the pixels: imagenet, for RGB alone, or data, those of the training images; not given: "
         "imagenet for RGB, else data.",
-        choices=list(NORMALIZATIONS),
+        choices=list(PIXEL_NORMALIZATIONS),
     )
     class_from: str = setting(
         "path",

@@ -8,7 +8,7 @@ from transformers import BaseImageProcessor
 
 from modeling_deit_lt import DeiTLTForImageClassification
 from trainer.arguments import DistillationArguments, ModelArguments
-from trainer.augmentation import EvaluationImages, format_of, image_processor, training_images
+from trainer.augmentation import EvaluationImages, channels_of, format_of, image_processor, training_images
 from trainer.data import RGB, class_counts, image_and_label, with_classes
 from trainer.errors import DataError
 from trainer.students import adopt_classes, build_student
@@ -42,7 +42,8 @@ def brought_together(
         if rows is None:
             raise DataError(f"the preset {model} is built for a train_dataset with images and labels; give one")
         names, counts = rows.features["label"].names, class_counts(rows).tolist()
-        model = build_student(ModelArguments(preset=model), names, counts, args)
+        channels = channels_of(processor) if processor else RGB.channels
+        model = build_student(ModelArguments(preset=model), names, counts, args, channels)
     size, given = model.config.image_size, getattr(train_dataset, "pixels", RGB)
     processor = processor or image_processor(size, args.crop_ratio, given)
     pixels = format_of(processor)

@@ -16,7 +16,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from modeling_deit_lt import NO_WEIGHT_DECAY, DeiTLTForImageClassification
 from trainer.arguments import DistillationArguments
-from trainer.augmentation import BatchMixing, TrainingImages
+from trainer.augmentation import BatchMixing, TrainingImages, format_of
 from trainer.augmentation.mixing import mirrored
 from trainer.base_trainer import BaseTrainer
 from trainer.callbacks import EmaCallback, SelectionCallback
@@ -129,7 +129,8 @@ class DeiTLTTrainer(BaseTrainer):
         if isinstance(teacher, (str, os.PathLike)):
             outputs = read_class_names(args.teacher_class_names) if args.teacher_class_names else None
             size, normalization = args.teacher_image_size, args.teacher_normalization
-            teacher = load_teacher(str(teacher), len(names), size, normalization, names, outputs)
+            pixels = format_of(self.processing_class)
+            teacher = load_teacher(str(teacher), len(names), size, normalization, names, outputs, pixels)
         return teacher.to(args.device) if teacher is not None else None
 
     def get_batch_samples(self, epoch_iterator, num_batches: int, device: torch.device) -> tuple[list, None]:

@@ -7,7 +7,9 @@ from helpers import write_recipe
 
 from trainer.errors import SettingError
 from trainer.recipe_files import RECIPES
+from trainer.run.dry_run import dry_run_student
 from trainer.run.recipes import student_recipe, teacher_recipe
+from trainer.run.teacher import plan_teacher
 
 CPU = {"use_cpu": True}
 
@@ -33,6 +35,15 @@ def test_the_cifar_recipes_have_the_published_peak_rate_and_batch():
         assert args.peak_learning_rate == pytest.approx(2.5e-4)
         assert (args.num_train_epochs, args.drw_start_epoch, args.drw_mixing) == (1200, 1100, False)
         assert (args.drw_mean, args.drop_partial_batches) == ("micro_batch", True)
+
+
+@pytest.mark.parametrize("name", ["imagenet_lt_small", "cifar10_lt_rho100", "planktonset_cpu"])
+def test_a_recipe_and_its_teacher_can_be_built(name, monkeypatch):
+    """As far as a run goes before it reads images; of ViT-S and ResNet-50 too, on a machine without a GPU."""
+    small = {} if name == "planktonset_cpu" else {"preset": "tiny", "image_size": 32}
+    recipe = student_recipe(name, {**CPU, "precision": "float32", "per_device_train_batch_size": 2, **small})
+    assert plan_teacher(recipe).recipe is recipe.teacher
+    dry_run_student(recipe)
 
 
 @pytest.mark.parametrize(

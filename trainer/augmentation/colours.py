@@ -76,7 +76,7 @@ def stretch(images: Tensor) -> Tensor:
     """`autocontrast_tables` applied to float32 images without steps: they may fill a small part of the range."""
     lowest, highest = (each.unsqueeze(3) for each in _extremes(images))
     scales = torch.where(highest > lowest, 255 / (highest - lowest), 1)
-    return torch.where(highest > lowest, (images - lowest) * scales, images)
+    return torch.where(highest > lowest, ((images - lowest) * scales).clamp_(0, 255), images)
 
 
 def equalize_tables(images: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from trainer.data import RGB, PixelFormat
 
 RESIDENT = 4  # GB of images of one kind that are kept on the device
 AHEAD = 1  # GB of augmented images of an epoch that are made at once
-NOISE = 2**22  # normal numbers that erased rectangles are filled from
+NOISE = 2**22  # normal numbers that erased rectangles are filled from, at least
 KEYS = "image_keys"  # of a batch: (n, 3) rows, epoch and positions; numpy, so that no loader moves them
 
 
@@ -143,7 +143,8 @@ class DeviceImages(TrainingImages):
         if self._noise is None:
             # The last number is not 0: those of epoch 0 end so, and a hash does not see zeros at the end.
             generator = torch.Generator().manual_seed(hashed(self.seed, 0, 0, 1))
-            self._noise = torch.randn(NOISE, generator=generator).to(self.device)
+            most = max(NOISE, 2 * self.pixels.channels * self.image_size**2)
+            self._noise = torch.randn(most, generator=generator).to(self.device)
         return self._noise
 
     def _stack(self) -> Tensor | None:

@@ -146,7 +146,9 @@ def channels_of(processor: BaseImageProcessor) -> int:
 
 
 def format_of(processor: BaseImageProcessor) -> PixelFormat:
-    """The format of images that an image processor prepares."""
+    """The format of images that an image processor prepares; RGB's, where it does not say."""
+    if getattr(processor, "image_mean", None) is None:
+        return RGB
     mean, std = tuple(processor.image_mean), tuple(processor.image_std)
     return PixelFormat(channels_of(processor), getattr(processor, "bits", 8), mean, std)
 

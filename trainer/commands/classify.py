@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from modeling_deit_lt import read_channels
+from modeling_deit_lt import is_sixteen_bits, read_channels, unknown_range, wrong_header
 from trainer.augmentation import channels_of
 from trainer.commands.parser import CommandParser
-from trainer.data.rgb import SMALL_PART, as_rgb, is_sixteen_bits, unknown_range, wrong_header
+from trainer.data.rgb import SMALL_PART, as_rgb
 from trainer.errors import DataError
 from trainer.parsing import make
 from trainer.predicting import expert_logits

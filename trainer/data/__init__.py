@@ -11,12 +11,12 @@ from .loading import load_long_tailed, load_splits
 from .long_tail import long_tailed_counts, make_long_tailed
 from .official_lists import known_data, official_problems
 from .parquet import write_parquet
-from .pixels import NORMALIZATIONS, RGB, PixelFormat, blank_format, pixel_format, stored_channels
+from .pixels import PIXEL_NORMALIZATIONS, RGB, PixelFormat, blank_format, pixel_format, stored_channels
 from .rgb import as_rgb
 from .splits import stratified_split
 
 __all__ = [
-    "NORMALIZATIONS",
+    "PIXEL_NORMALIZATIONS",
     "RGB",
     "UNDECODABLE",
     "Fingerprint",

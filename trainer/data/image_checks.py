@@ -20,12 +20,14 @@ from PIL import UnidentifiedImageError
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from modeling_deit_lt import is_sixteen_bits, unknown_range, wrong_header
+
 from ..errors import DataError
 from ..machine import cores_per_rank
 from ..terminal import counting
 from .pixels import stored_channels
 from .remembered import recall, remember
-from .rgb import SMALL_PART, as_rgb, is_sixteen_bits, unknown_range, wrong_header
+from .rgb import SMALL_PART, as_rgb
 
 logger = logging.getLogger(__name__)
 
@@ -251,6 +253,11 @@ class _Checked(TorchDataset):
         with PILImage.open(value["path"] if value["bytes"] is None else io.BytesIO(value["bytes"])) as header:
             if (wrong := wrong_header(header)) is not None:
                 raise DataError(wrong)
+            if header.format == "TIFF" and header.n_frames > 1 and len(header.getbands()) == 1:
+                raise DataError(
+                    f"a TIFF of {header.n_frames} grey pages, of which RGB would take the first; set num_channels to "
+                    "take each as a channel, or save one page"
+                )
         image = self.decoder.decode_example(value)
         if (wrong := wrong_header(image) or unknown_range(image)) is not None:  # ICO files may be of another size
             raise DataError(wrong)

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from modeling_deit_lt import read_channels
 
+from ..errors import DataError
 from ..machine import cores_per_rank
 from ..terminal import counting
 from .remembered import recall, remember
@@ -21,7 +22,7 @@ from .rgb import as_rgb
 
 VERSION = 1  # of the sums; those of others are not remembered
 BLOCK = 256  # rows held in memory at a time, by each worker
-NORMALIZATIONS = ("imagenet", "data")
+PIXEL_NORMALIZATIONS = ("imagenet", "data")
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,10 @@ def _sums_of(train: Dataset, channels: int, num_workers: int, show: bool) -> _Su
     loader = DataLoader(blocks, batch_size=None, num_workers=num_workers if num_workers > 1 else 0)
     largest, totals = 0, np.zeros((2, 2, channels))
     with counting("measuring images", len(train), show) as count:
-        for start, (highest, sums) in zip(range(0, len(train), BLOCK), loader, strict=True):
+        for start, (highest, sums, wrong) in zip(range(0, len(train), BLOCK), loader, strict=True):
+            if wrong is not None:
+                row, path, what = wrong
+                raise DataError(f"train, row {start + row}{f' ({path})' if path else ''}: {what}; replace the image")
             largest, totals = max(largest, highest), totals + np.asarray(sums)
             count(min(BLOCK, len(train) - start))
     return _Sums(largest, *totals.tolist())
@@ -138,7 +142,7 @@ class _Sums(NamedTuple):
 
 
 class _Moments(TorchDataset):
-    """Blocks of rows: what they add to `_Sums`, (values and squares, 2 depths, C)."""
+    """Blocks of rows: what they add to `_Sums`, (values and squares, 2 depths, C), and the first that is wrong."""
 
     def __init__(self, train: Dataset, channels: int):
         self.rows, self.channels = train.select_columns(["image"]).with_format("arrow"), channels
@@ -146,17 +150,20 @@ class _Moments(TorchDataset):
     def __len__(self) -> int:
         return -(-len(self.rows) // BLOCK)
 
-    def __getitem__(self, block: int) -> tuple[int, np.ndarray]:
+    def __getitem__(self, block: int) -> tuple[int, np.ndarray, tuple[int, str | None, str] | None]:
         if block >= len(self):
             raise IndexError(block)
         largest, sums = 0, np.zeros((2, 2, self.channels))
-        for value in self.rows[block * BLOCK : (block + 1) * BLOCK]["image"].to_pylist():
-            pixels = stored_channels(value, self.channels) if self.channels != 3 else stored_rgb(value)
+        for row, value in enumerate(self.rows[block * BLOCK : (block + 1) * BLOCK]["image"].to_pylist()):
+            try:
+                pixels = stored_channels(value, self.channels) if self.channels != 3 else stored_rgb(value)
+            except Exception as error:  # decoders raise anything; where images were checked, nothing
+                return largest, sums, (row, value and value["path"], " ".join(str(error).split()))
             deep = int(pixels.dtype == np.uint16)
             largest = max(largest, int(pixels.max())) if deep else largest
             values = pixels.reshape(self.channels, -1).astype(np.float64)
             sums[:, deep] += values.mean(1), (values**2).mean(1)
-        return largest, sums
+        return largest, sums, None
 
 
 def stored_rgb(value: dict) -> np.ndarray:

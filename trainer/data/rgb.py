@@ -6,12 +6,11 @@ Of an animated GIF, WebP or PNG and of a TIFF with several pages the first image
 import numpy as np
 from PIL import Image
 
+from modeling_deit_lt import is_sixteen_bits, unknown_range
+
 from ..errors import DataError
 
-SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
-UNKNOWN_RANGE = {"I": "32-bit integers", "F": "floating-point numbers"}
 SMALL_PART = 2**14  # of 16 bits: below it 64 of 256 grey levels or fewer are left
-LONGEST = 100  # times the short side; the test's resizing of the short side makes the long one grow with it
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
@@ -38,34 +37,3 @@ def as_rgb(image: Image.Image) -> Image.Image:
         file = getattr(image, "filename", "")
         raise DataError(f"{file}{': ' if file else ''}{unknown_range(image)}")
     return image.convert("RGB")
-
-
-def is_sixteen_bits(image: Image.Image) -> bool:
-    """Whether an image is grey with 16 bits; PGM files of 16 bits are opened as 32-bit integers up to 65535."""
-    return image.mode in SIXTEEN_BITS or (image.mode == "I" and getattr(image, "format", None) == "PPM")
-
-
-def unknown_range(image: Image.Image) -> str | None:
-    """What is wrong with an image whose largest possible value nobody knows; None for any other."""
-    if image.mode not in UNKNOWN_RANGE or is_sixteen_bits(image):
-        return None
-    return (
-        f"its pixels are {UNKNOWN_RANGE[image.mode]}, whose range is not known; save the images with 8 bits, or grey "
-        "with 16 bits, all scaled alike"
-    )
-
-
-def wrong_header(image: Image.Image) -> str | None:
-    """What an image must not be, seen before it is decoded; None where nothing is wrong.
-
-    Args:
-        image: opened, not loaded.
-    """
-    width, height = image.size
-    if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
-        return f"{width} x {height} pixels are too many to decode; make it smaller"
-    if max(width, height) > LONGEST * min(width, height):
-        return f"{width} x {height} pixels: longer than {LONGEST} times its short side; crop it"
-    if image.format == "EPS":
-        return "it is PostScript, a program that Pillow would run; save it as PNG"
-    return None

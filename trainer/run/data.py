@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 from accelerate.utils import gather_object
 from datasets import Dataset, DatasetDict, disable_progress_bars
 
@@ -90,6 +91,8 @@ class RunData:
         if self.settings.dataset != "digits" and Path(self.settings.dataset).expanduser().is_dir():
             settings["dataset"] = "a folder"  # the same images wherever they lie
         digest = hashlib.sha256(repr((sorted(settings.items()), self.names)).encode())
+        if self.settings.pixel_normalization == "data":  # other values of one size in bytes may have the same names
+            digest.update(repr((self.pixels.bits, np.round([self.pixels.mean, self.pixels.std], 6).tolist())).encode())
         for split in ("train", "test"):
             digest.update(label_values(self.splits[split]).tobytes())
             digest.update(self.fingerprints[split].images.encode())

@@ -37,7 +37,7 @@ def dry_run_student(recipe: StudentRecipe) -> None:
     """
     args, size, channels = recipe.training, recipe.model.image_size, recipe.data.num_channels
     with refused_as("student"):
-        check_machine(args, max(size, args.teacher_image_size or 0))
+        check_machine(args, max(size, args.teacher_image_size or 0), channels)
         of_two_classes = recipe.model, ["0", "1"], [1, 1], args, channels
         with torch.device("meta"):
             sketch = build_student(*of_two_classes)
@@ -55,27 +55,33 @@ def dry_run_student(recipe: StudentRecipe) -> None:
             replace(args)  # new arguments reset what Accelerate knows of the process; the next trainer would lack FSDP
 
 
-def dry_run_teacher(recipe: TeacherRecipe) -> None:
+def dry_run_teacher(recipe: TeacherRecipe, channels: int) -> None:
     """Build a teacher, its trainer, optimiser and schedule.
+
+    Args:
+        recipe: the teacher's.
+        channels: of the images of the run that it is for.
 
     Raises:
         RunError, TeacherError: one line on what cannot be.
     """
-    args, channels = recipe.training, recipe.data.num_channels
+    args = recipe.training
     with refused_as("teacher"), whole_networks():
-        check_machine(args, args.image_size)
+        check_machine(args, args.image_size, channels)
         try_transforms(args.image_pipeline, args.transforms, args.image_size, channels)
-        trainer = teacher_trainer(build_classifier(args, 2, channels), args, [1, 1])
+        # Trainer refuses to evaluate each epoch without a data set.
+        trainer = teacher_trainer(build_classifier(args, 2, channels), args, [1, 1], eval_dataset=[])
         trainer.create_optimizer_and_scheduler(STEPS)
         check_learning_rates(trainer)
 
 
-def check_machine(args: RunArguments, size: int) -> None:
+def check_machine(args: RunArguments, size: int, channels: int) -> None:
     """Refuse what this machine does not have: a GPU for fp16, memory for a batch, a package, a way to the Hub.
 
     Args:
         args: of the run.
         size: side of the largest images in pixels.
+        channels: of an image.
 
     Raises:
         RunError: it names the setting.
@@ -84,7 +90,7 @@ def check_machine(args: RunArguments, size: int) -> None:
         raise RunError("precision fp16 needs a GPU; set precision bf16 or float32")
     for name, images in (("train", args.train_batch_size), ("eval", args.eval_batch_size)):
         remedy = f"lower per_device_{name}_batch_size"
-        check_memory(args, 12 * images * size**2, f"a batch of {images} images of {size} px", remedy)
+        check_memory(args, 4 * channels * images * size**2, f"a batch of {images} images of {size} px", remedy)
     if args.push_to_hub and is_offline_mode():
         raise RunError("push_to_hub: HF_HUB_OFFLINE is set; unset it, or leave push_to_hub out")
     if args.push_to_hub:

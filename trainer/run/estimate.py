@@ -88,7 +88,7 @@ def estimate_teacher(args: TeacherArguments, data: RunData) -> float:
     """
     images = training_images(args, few_rows(data.train, args), data.pixels)
     classifier = build_classifier(args, len(data.counts), data.pixels.channels)
-    trainer = TeacherTrainer(classifier, args, data.counts, train_dataset=images)
+    trainer = TeacherTrainer(classifier, args, data.counts, train_dataset=images, eval_dataset=images)  # never asked
 
     def loss(batch: dict) -> torch.Tensor:
         return trainer.compute_loss(trainer.model.train(), trainer._prepare_inputs(batch))
@@ -128,7 +128,8 @@ def estimate_run(
     if own is not None:
         network = build_classifier(own.training, classes, data.pixels.channels)
         mean, std = data.pixels.mean, data.pixels.std
-        classifier = Classifier(own.name, network, classes, None, own.training.image_size, mean, std)
+        size_of_own, bits = own.training.image_size, data.pixels.bits
+        classifier = Classifier(own.name, network, classes, None, size_of_own, mean, std, bits)
         if finished_teacher(own, recipe, data) is None:
             with refused_as("teacher"):
                 seconds[TEACHER] = estimate_teacher(of_all_ranks(own), data)

@@ -113,7 +113,7 @@ def run_teacher(recipe: TeacherRecipe) -> dict:
         open_run(args, "teacher", recipe.asked) as checkpoint,
         threads_beside(args.dataloader_num_workers, args.device),
     ):
-        dry_run_teacher(recipe)
+        dry_run_teacher(recipe, recipe.data.num_channels)
         with closing(Progress(args)) as progress:
             progress.say(f"Reading and checking the images of {recipe.data.dataset}")
             data = prepare_data(recipe.data, args)

@@ -83,7 +83,7 @@ def plan_teacher(recipe: StudentRecipe) -> TeacherPlan | None:
         raise RunError(f"the teacher's folder {folder} and the student's {args.output_dir} lie in one another")
     if args.teacher_output_dir and from_first_rank(lambda: holds_something(folder) and kind_of(folder) != "teacher"):
         raise RunError(f"teacher_output_dir {folder} holds something else than a teacher; name another one")
-    dry_run_teacher(recipe.teacher)
+    dry_run_teacher(recipe.teacher, recipe.data.num_channels)
     return TeacherPlan(recipe=recipe.teacher, outputs=outputs)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
+import numpy as np
 import timm
 import torch
 import torch.nn.functional as F
@@ -21,7 +23,10 @@ from trainer.safe_weights import refuse_pickles
 from trainer.teachers import cifar_resnet, cosine  # noqa: F401  (register their models with timm)
 from trainer.teachers.class_names import class_order
 
+logger = logging.getLogger(__name__)
+
 NORMALIZATIONS = ("student", "own")
+NEAR = 0.02  # of the range of the values
 OF_A_FILE = (
     "of weights alone build the network in Python, load them with torch.load(FILE, weights_only=True) and save it "
     "with timm.models.save_for_hf(model, FOLDER, safe_serialization=True)"
@@ -98,6 +103,7 @@ class Classifier(NamedTuple):
     image_size: int  # side in pixels that it was trained with
     mean: Sequence[float]  # of its pixels, one number a channel
     std: Sequence[float]
+    bits: int = 8  # of its pixels; of other channels than RGB they say which value is 1
 
 
 def load_teacher(name_or_path: str, num_labels: int, *args, **kwargs) -> Teacher:
@@ -176,10 +182,27 @@ def as_teacher(
             "on these data"
         )
     refuse_other_channels(classifier, pixels.channels)
+    _compare_pixels(classifier, pixels, normalization)
     names = classifier.class_names if teacher_class_names is None else teacher_class_names
     order = None if names is None or class_names is None else class_order(classifier.name, names, class_names)
     size = image_size or classifier.image_size
     return Teacher(classifier.model, size, classifier.mean, classifier.std, normalization, order, pixels)
+
+
+def _compare_pixels(classifier: Classifier, pixels: PixelFormat, normalization: str) -> None:
+    """Refuse another depth; tell of another mean or deviation where the images' own are taken."""
+    if classifier.bits != pixels.bits:
+        raise TeacherError(
+            f"teacher {classifier.name}: was trained on images of {classifier.bits} bits, these have {pixels.bits}; "
+            "name a recipe, which trains one on these images"
+        )
+    apart = np.abs(np.array([classifier.mean, classifier.std]) - np.array([pixels.mean, pixels.std])).max()
+    if pixels != RGB and normalization == "student" and apart > NEAR:
+        logger.warning(
+            "teacher %s was trained on pixels of another mean and deviation than these images'; "
+            "--teacher_normalization own converts to its own",
+            classifier.name,
+        )
 
 
 def refuse_other_channels(classifier: Classifier, channels: int) -> None:
@@ -213,9 +236,15 @@ def _open_folder(name: str, path: Path) -> Classifier:
         raise ValueError("its config.json holds no settings of a model")
     if "architecture" in config:
         refuse_pickles(path, "model.safetensors")  # which timm prefers to all others
-        return _open_timm(name, f"local-dir:{path}")
+        return _open_timm(name, f"local-dir:{path}")._replace(bits=_bits(path))
     refuse_pickles(path, "*.safetensors")
     return _open_transformers(str(path))
+
+
+def _bits(folder: Path) -> int:
+    """Of the images that a folder of `deit-lt train-teacher` was trained on."""
+    file = folder / "preprocessor_config.json"
+    return json.loads(file.read_text()).get("bits", 8) if file.is_file() else 8
 
 
 def _open_timm(name: str, timm_name: str) -> Classifier:
@@ -238,4 +267,6 @@ def _open_transformers(name: str) -> Classifier:
     names = [name for _, name in sorted(model.config.id2label.items())]
     if names == [f"LABEL_{index}" for index in range(len(names))]:  # transformers' placeholders
         names = None
-    return Classifier(name, model, model.config.num_labels, names, side, processor.image_mean, processor.image_std)
+    bits = getattr(processor, "bits", 8)
+    mean, std = processor.image_mean, processor.image_std
+    return Classifier(name, model, model.config.num_labels, names, side, mean, std, bits)
