@@ -25,11 +25,11 @@ class Fingerprint(NamedTuple):
     state: str | None
 
 
-def images_fingerprint(dataset: Dataset, folder: str | os.PathLike | None = None) -> str:
-    """SHA-256 of the name and the size in bytes of each image, in row order; no image is read.
+def fingerprint(dataset: Dataset, folder: str | os.PathLike | None = None) -> Fingerprint:
+    """Both digests of the images of a data set; no image is read.
 
     A million files take about 5 seconds where the system has their sizes in memory (measured on 200,000). An image
-    that another one of just the same size replaces is not noticed.
+    that another one of just the same size replaces is noticed by `state` alone.
 
     Args:
         dataset: with an Image column `image`, of files or of bytes.
@@ -38,11 +38,6 @@ def images_fingerprint(dataset: Dataset, folder: str | os.PathLike | None = None
     Raises:
         DataError: a file is gone.
     """
-    return fingerprint(dataset, folder).images
-
-
-def fingerprint(dataset: Dataset, folder: str | os.PathLike | None = None) -> Fingerprint:
-    """Both fingerprints at the cost of one; as `images_fingerprint`."""
     stored, _ = image_fields(dataset)
     sizes = np.array(stored.fill_null(-1))
     times = np.zeros(len(sizes), dtype=np.int64)
