@@ -47,6 +47,54 @@ def test_or_the_last_folder_and_folders_of_one_name_are_one_class(tmp_path):
     assert class_counts(splits["test"]).tolist() == [2, 0, 0, 1]
 
 
+@pytest.mark.parametrize("train", ["train", "."])
+def test_classes_in_one_folder(tmp_path, train):
+    """The folder above them all is of their paths, as it is where there are several."""
+    folders = {f"{train}__birds__heron": 3, f"{train}__birds__crane": 2}
+    root = tree(tmp_path, **folders, **({"test__birds__heron": 1} if train == "train" else {}))
+    cut = {} if train == "train" else {"test_fraction": 0.4}
+    splits = load_long_tailed(root, **cut)
+    assert splits["train"].features["label"].names == ["birds/crane", "birds/heron"]
+    names = load_long_tailed(root, class_from="folder", **cut)["train"].features["label"].names
+    assert names == ["crane", "heron"]
+
+
+@pytest.mark.parametrize(
+    ("folders", "class_from", "name"),
+    [
+        (["train__a", "test__a"], "path", "a"),
+        (["train__birds__heron", "test__birds__heron"], "path", "birds/heron"),
+        (["train__site1__scratch", "train__site2__scratch"], "folder", "scratch"),
+        (["birds__heron"], "path", "birds/heron"),
+    ],
+)
+def test_one_class_at_any_depth(tmp_path, folders, class_from, name):
+    root = tree(tmp_path, **dict.fromkeys(folders, 2))
+    with pytest.raises(DataError, match=rf"one class folder \({name}\) leaves nothing to tell apart"):
+        load_long_tailed(root, class_from=class_from, test_fraction=0.5)
+
+
+@pytest.mark.parametrize("place", ["pictures", "all__pictures"])
+def test_splits_inside_a_folder_are_left_to_datasets(tmp_path, place):
+    folders = {f"{place}__{split}__{name}": 2 for split in ("train", "test") for name in ("a", "b")}
+    splits = load_long_tailed(tree(tmp_path, **folders))
+    assert splits["train"].features["label"].names == ["a", "b"]
+    assert {split: len(dataset) for split, dataset in splits.items()} == {"train": 4, "test": 4}
+
+
+def test_classes_that_are_called_like_splits(tmp_path):
+    splits = load_long_tailed(tree(tmp_path, train__toys__train=2, train__toys__test=1, test__toys__train=1))
+    assert splits["train"].features["label"].names == ["toys/test", "toys/train"]
+
+
+def test_a_list_in_a_folder_of_folders_is_left_to_datasets(tmp_path):
+    root = tree(tmp_path, train__images__0=2, train__images__1=1)
+    rows = ["file_name,label", "images/0/0.png,cat", "images/0/1.png,ant", "images/1/0.png,cat"]
+    (tmp_path / "train" / "metadata.csv").write_text("\n".join(rows))
+    splits = load_long_tailed(root, label_column="label", test_fraction=0.5)
+    assert splits["train"].features["label"].names == ["ant", "cat"]
+
+
 def test_without_split_folders(tmp_path):
     splits = load_long_tailed(tree(tmp_path, a__b__c=4, a__d=4, e=2), test_fraction=0.5)
     assert splits["train"].features["label"].names == ["a/b/c", "a/d", "e"]

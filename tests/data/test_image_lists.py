@@ -199,6 +199,24 @@ def test_refused_annotations(tmp_path, name):
         load_long_tailed(str(tmp_path))
 
 
+@pytest.mark.parametrize("change", ["order", "number"])
+def test_annotations_of_test_with_other_categories(tmp_path, change):
+    """A test image of category 0 would be one of another species."""
+    file = inaturalist_2018(tmp_path, annotations=True) / "val2018.json"
+    content = json.loads(file.read_text())
+    names = [category["name"] for category in content["categories"]]
+    if change == "order":
+        for category in content["categories"]:
+            category["name"] = names[(category["id"] + 1) % len(names)]
+        detail = f"{names[1]} where the other has {names[0]}"
+    else:
+        content["categories"].append({"id": 3, "name": "Species X"})
+        detail = "4 for 3"
+    file.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=rf"val2018\.json: the categories, .* of \S*train2018\.json: {detail}; number"):
+        load_long_tailed(str(tmp_path))
+
+
 def test_categories_of_one_name_are_called_by_their_folders(tmp_path):
     file = inaturalist_2018(tmp_path, annotations=True) / "train2018.json"
     content = json.loads(file.read_text())

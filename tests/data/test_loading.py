@@ -239,6 +239,25 @@ def test_what_cannot_be_loaded_is_one_line(tmp_path):
         load_long_tailed("digits", config_name="plain")
 
 
+@pytest.mark.parametrize("kind", ["lists", "parquet", "digits", "hub"])
+def test_class_from_is_for_class_folders_alone(tmp_path, monkeypatch, kind):
+    """Nothing is downloaded or prepared for data that it is nothing for."""
+    names, lists = {"digits": "digits", "hub": "nobody/nothing"}, {}
+    if kind == "lists":
+        make_tree(tmp_path, {"cat": 1, "dog": 1})
+        (tmp_path / "train.txt").write_text("cat/0.png 0\ndog/0.png 1\n")
+        lists = {"train_list": "train.txt"}
+    elif kind == "parquet":
+        make_parquet(tmp_path, lambda n: {"image": pictures(n), "label": [0, 1]}, train=2, test=2)
+
+    def reader(*args, **kwargs):
+        raise AssertionError("the data must not be read")
+
+    monkeypatch.setattr("datasets.load_dataset", reader)
+    with pytest.raises(DataError, match=r"is not read from class folders, .* class_from folder .*; leave it out, or"):
+        load_long_tailed(names.get(kind, str(tmp_path)), class_from="folder", **lists)
+
+
 def test_real_planktonset():
     if not (REAL / "planktonset").is_dir():
         pytest.skip("no local copy of planktonset")

@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from datasets import DatasetDict, load_dataset
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, load_dataset
 from helpers import image_tree, picture_dataset
 from stand_ins import inaturalist_2018
 
@@ -85,16 +85,27 @@ def test_a_file_that_is_gone(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def row_groups(out):
+    """Rows of each row group of each file, after they were read."""
+    files = [pq.ParquetFile(path) for path in sorted(out.iterdir())]
+    return [len(file.read_row_group(i)) for file in files for i in range(file.num_row_groups)]
+
+
 def test_memory_does_not_grow_with_the_rows(tmp_path, monkeypatch):
     """Never more than ROWS images at once."""
     monkeypatch.setattr(parquet, "ROWS", 5)
-    seen, write_table = [], pq.ParquetWriter.write_table
-
-    def write(writer, table):
-        seen.append(len(table))
-        write_table(writer, table)
-
-    monkeypatch.setattr(pq.ParquetWriter, "write_table", write)
     write_parquet(DatasetDict(train=picture_dataset()), tmp_path / "out", tmp_path)
-    assert seen == [5, 5, 5, 1]
-    assert len(pq.read_table(next((tmp_path / "out").iterdir()))) == 16
+    assert row_groups(tmp_path / "out") == [5, 5, 5, 1]
+
+
+def test_nor_with_the_size_of_the_images(tmp_path, monkeypatch):
+    """Never more than BATCH_BYTES at once, unless one image alone has more; files are cut as without."""
+    monkeypatch.setattr(parquet, "BATCH_BYTES", 100)
+    sizes = [40, 60, 1, 100, 150, 30, 30, 30, 30]
+    features = Features({"image": Image(), "label": ClassLabel(names=["a"])})
+    images = [{"bytes": bytes(size), "path": None} for size in sizes]
+    rows = Dataset.from_dict({"image": images, "label": [0] * len(sizes)}, features)
+    assert write_parquet(DatasetDict(train=rows), tmp_path / "out", tmp_path) == 1
+    assert row_groups(tmp_path / "out") == [2, 1, 1, 1, 3, 1]
+    (file,) = (tmp_path / "out").iterdir()
+    assert [len(image["bytes"]) for image in pq.read_table(file)["image"].to_pylist()] == sizes

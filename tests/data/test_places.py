@@ -8,7 +8,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Image
 from helpers import image_tree
 
 from trainer.arguments import DataArguments
-from trainer.data import images_fingerprint, load_long_tailed
+from trainer.data import fingerprint, load_long_tailed
 from trainer.data.places import image_paths, refuse_outside, refuse_rows_outside
 from trainer.errors import DataError
 from trainer.run.data import RunData
@@ -89,12 +89,12 @@ def test_the_digest_is_of_the_files_and_not_of_the_path(tmp_path, monkeypatch):
 
 def test_the_digest_of_rows_is_of_their_sizes_in_their_order():
     first, second = ({"bytes": bytes(size), "path": None} for size in (3, 4))
-    known = images_fingerprint(rows([first, second]))
-    assert known != images_fingerprint(rows([second, first]))
-    assert known == images_fingerprint(rows([second, first]).select([1, 0]))
-    assert known != images_fingerprint(rows([first, None]))
+    known = fingerprint(rows([first, second])).images
+    assert known != fingerprint(rows([second, first])).images
+    assert known == fingerprint(rows([second, first]).select([1, 0])).images
+    assert known != fingerprint(rows([first, None])).images
 
 
 def test_a_file_that_is_gone_is_one_line(tmp_path):
     with pytest.raises(DataError, match=r"gone\.png cannot be read \(No such file"):
-        images_fingerprint(rows([str(tmp_path / "gone.png")]), tmp_path)
+        fingerprint(rows([str(tmp_path / "gone.png")]), tmp_path)

@@ -4,11 +4,11 @@ import csv
 import os
 
 import pytest
-from datasets import DatasetDict, load_from_disk
+from datasets import DatasetDict, Value, load_from_disk
 from helpers import image_tree, picture_dataset
 from PIL import Image
 
-from trainer.data import check_all_images, fingerprint, images_fingerprint, load_long_tailed
+from trainer.data import check_all_images, fingerprint, load_long_tailed
 from trainer.data import image_checks as checks
 from trainer.data.image_checks import Seen
 from trainer.data.remembered import recall, remember, remembered_in
@@ -89,13 +89,60 @@ def test_what_was_seen_is_remembered_with_it(decoded, tmp_path, caplog):
 def test_rows_of_stored_tables(decoded, tmp_path):
     DatasetDict(train=picture_dataset()).save_to_disk(tmp_path / "stored")
     rows = load_from_disk(tmp_path / "stored")["train"]
-    states = [fingerprint(part).state for part in (rows, rows, rows.select([1, 0]), rows.select([0, 1]))]
-    assert states[0] == states[1]
-    assert len(set(states)) == 3
-    assert fingerprint(rows).images == images_fingerprint(rows)
+    again = load_from_disk(tmp_path / "stored")["train"]
+    parts = [[1, 0], [0, 1], range(4), range(4, 8), range(8, 12), [4, 6, 5, 7]]
+    states = [fingerprint(part).state for part in (rows, *(rows.select(part) for part in parts))]
+    assert len(set(states)) == 1 + len(parts)
+    assert states == [fingerprint(part).state for part in (again, *(again.select(part) for part in parts))]
     for expected in (16, 0):
         check_all_images({"train": rows}, states={"train": states[0]})
         assert decoded() == expected
+
+
+def test_tables_that_are_read_and_cut_again_are_known(tmp_path, monkeypatch):
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    rows = picture_dataset((40, 20)).cast_column("label", Value("int64"))
+    (tmp_path / "stored").mkdir()
+    rows.to_parquet(tmp_path / "stored" / "train-00000-of-00001.parquet")
+
+    def states(**cut):
+        splits = load_long_tailed(str(tmp_path / "stored"), test_fraction=0.2, **cut)
+        return [fingerprint(dataset, tmp_path / "stored").state for dataset in splits.values()]
+
+    assert states(rho=4) == states(rho=4)
+    assert None not in states(rho=4)
+    assert not set(states(rho=4)) & set(states(rho=4, seed=1))
+
+
+def test_folders_of_equal_names_sizes_and_times_are_two(tmp_path, monkeypatch):
+    """As of two archives that set the times of their files, or of one folder that is put in another's place."""
+    folders = [image_tree(tmp_path / name) for name in ("one", "other")]
+    for path in (path for folder in folders for path in folder.rglob("*.png")):
+        path.write_bytes(path.read_bytes().ljust(2000, b"\0"))
+        os.utime(path, ns=(1, 1))
+    known = [known_of(folder) for folder in folders]
+    assert known[0].images == known[1].images
+    assert known[0].state != known[1].state
+    for path, name in zip(folders, ("spare", "one"), strict=True):
+        path.rename(tmp_path / name)
+    assert known_of(tmp_path / "one").images == known[0].images
+    assert known_of(tmp_path / "one").state != known[0].state
+    (tmp_path / "link").symlink_to("one")
+    assert known_of(tmp_path / "link") == known_of(tmp_path / "one")
+    monkeypatch.setattr("os.stat", without_change_time(os.stat))  # then folders differ by their places alone
+    assert known_of(tmp_path / "one").state != known_of(tmp_path / "spare").state
+
+
+def known_of(folder):
+    return fingerprint(load_long_tailed(str(folder))["train"], folder)
+
+
+def without_change_time(stat):
+    def found(*args, **kwargs):
+        result = stat(*args, **kwargs)
+        return os.stat_result(result[:10], {"st_mtime_ns": result.st_mtime_ns, "st_ctime_ns": 0})
+
+    return found
 
 
 def test_rows_in_memory_are_checked_each_time(decoded):

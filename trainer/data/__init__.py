@@ -3,7 +3,7 @@
 from .checks import check_dataset, check_labels
 from .columns import image_and_label, with_classes
 from .digits import load_digits_dataset
-from .fingerprint import Fingerprint, fingerprint, images_fingerprint
+from .fingerprint import Fingerprint, fingerprint
 from .image_checks import UNDECODABLE, check_all_images, check_images, told, undecodable_images
 from .image_lists import image_list_files
 from .labels import class_counts, class_difference, label_values
@@ -32,7 +32,6 @@ __all__ = [
     "fingerprint",
     "image_and_label",
     "image_list_files",
-    "images_fingerprint",
     "known_data",
     "label_values",
     "load_digits_dataset",

@@ -62,6 +62,10 @@ def visible_images(root: Path) -> list[str]:
 def _read_splits(split_roots: dict[str, Path], root: Path, class_from: str) -> DatasetDict:
     folders = {split: _class_folders(split_root, root, class_from) for split, split_root in split_roots.items()}
     names = sorted(folders["train"])
+    if len(names) == 1:
+        raise DataError(
+            f"{split_roots['train']}: one class folder ({names[0]}) leaves nothing to tell apart; add another class"
+        )
     label_of = {name: label for label, name in enumerate(names)}
     features = Features({"image": Image(), "label": ClassLabel(names=names)})
     splits = {}
@@ -115,10 +119,8 @@ def _split_roots(root: Path) -> dict[str, Path] | None:
         return None
     if not any(_is_image(path.name) for folder in classes for path in folder.rglob("*")):
         return None
-    if len(classes) == 1 and _folders(classes[0], root):
+    if len(classes) == 1 and _is_for_datasets(top, classes[0], root):
         return None
-    if len(classes) == 1:
-        raise DataError(f"{top}: one class folder ({classes[0].name}) leaves nothing to tell apart; add another class")
     _tell_of_hidden_folders(top)
     if not by_split:
         _refuse_splits_of_other_names(root)
@@ -128,6 +130,20 @@ def _split_roots(root: Path) -> dict[str, Path] | None:
     if others:
         logger.warning("%s: folders beside 'train' that are no split are not read: %s", root, ", ".join(others))
     return {name: root / name for name in SPLIT_FOLDERS if (root / name).is_dir()}
+
+
+def _is_for_datasets(top: Path, alone: Path, root: Path) -> bool:
+    """All folders lie in one, which also holds split folders or a list: layouts of `datasets`' imagefolder."""
+    if not _folders(alone, root):
+        return False
+    if any((place / name).is_file() for place in (root, top) for name in LISTS):
+        return True
+    for _, folders, files in os.walk(alone):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        has_splits = top == root and any(name.lower() in MEANT_AS_SPLITS for name in folders)
+        if has_splits or any(name in LISTS for name in files):
+            return True
+    return False
 
 
 def _refuse_other_spellings(root: Path) -> None:

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, DatasetDict, DatasetInfo, Features, Image
 
 from ..errors import DataError
+from .labels import class_difference
 from .layouts import located, with_known_folders
 from .list_files import ImageList, read_list
 from .official_lists import OFFICIAL, find_official
@@ -75,12 +76,14 @@ def read_image_lists(
 
     Raises:
         DataError: as `read_list`; a label is negative, a number below the largest has no image, a test label or an
-            image of both lists, no known folder layout fits; with file, line and what to do.
+            image of both lists, categories of test that are not those of train in their order, no known folder layout
+            fits; with file, line and what to do.
     """
     splits = {"train": read_list(files[0], image_column, label_column)}
     if files[1] is not None:
         splits["test"] = read_list(files[1], image_column, label_column)
         _refuse_in_both(**splits)
+        _refuse_other_names(**splits)
         _tell_of_unused(files)
     splits, names = _numbered(splits)
     folders = _class_folders(splits["train"])
@@ -92,6 +95,17 @@ def read_image_lists(
 def _refuse_in_both(train: ImageList, test: ImageList) -> None:
     both = pc.is_in(test.paths, value_set=train.paths)
     test.refuse_first(both, f"{{path}} is a training image too, by {train.file}; remove it from one of the lists")
+
+
+def _refuse_other_names(train: ImageList, test: ImageList) -> None:
+    """Numbers of categories mean the same in both files only where their names do."""
+    if train.names is None or test.names is None:
+        return
+    if (detail := class_difference(test.names, train.names, whose="the other")) is not None:
+        raise DataError(
+            f"{test.file}: the categories, or their order, differ from those of {train.file}: {detail}; number both "
+            "the same"
+        )
 
 
 def _tell_of_unused(files: tuple[Path, Path]) -> None:

@@ -96,7 +96,7 @@ def load_splits(
             objects one of their entries, such as "json.class".
         config_name: configuration of a Hub data set that has several.
         train_list, test_list: files that list the images, see `image_list_files`.
-        class_from: class of nested class folders, see `read_image_tree`.
+        class_from: class of nested class folders, see `read_image_tree`; "path" (default) for all other data.
 
     Returns:
         `train` and perhaps `test`, with the columns `image`, an Image, and `label`, a ClassLabel in the data set's own
@@ -112,6 +112,7 @@ def load_splits(
     elif config_name is not None:
         raise DataError(f"'{name_or_path}' has no configurations; leave out '{config_name}'")
     else:
+        _refuse_class_from(class_from, name_or_path)
         splits = read_image_lists(Path(name_or_path).expanduser(), files, image_column, label_column)
         check_names(splits["train"].features["label"].names)
     refuse_rows_outside(splits, _roots(name_or_path))
@@ -120,12 +121,15 @@ def load_splits(
 
 def _read(name: str, config_name: str | None, class_from: str) -> DatasetDict:
     path = Path(name).expanduser()
+    if name == "digits":
+        _refuse_class_from(class_from, name)
     if name == "digits" or (name and os.path.isdir(path)):
         local = load_digits_dataset() if name == "digits" else read_image_tree(path, class_from)
         if local is not None:
             if config_name is not None:
                 raise DataError(f"'{name}' has no configurations; leave out '{config_name}'")
             return local
+        _refuse_class_from(class_from, name)
         return _prepared(str(path), config_name, name)
     if os.path.isfile(path):
         raise DataError(f"'{name}' is a file; give the folder that holds the data set")
@@ -133,7 +137,17 @@ def _read(name: str, config_name: str | None, class_from: str) -> DatasetDict:
         raise DataError(f"there is no folder '{name}'; check the path")
     if name in KINDS:  # `datasets` would read the working directory
         raise DataError(f"'{name}' is a format, not a data set; give the folder of the data")
+    _refuse_class_from(class_from, name)
     return _prepared(name, config_name, name)
+
+
+def _refuse_class_from(class_from: str, name: str) -> None:
+    """Lists, tables and the Hub have their own classes."""
+    if class_from != "path":
+        raise DataError(
+            f"'{name}' is not read from class folders, which class_from {class_from} is for; leave it out, or set it "
+            "to path"
+        )
 
 
 def _prepared(source: str, config_name: str | None, name: str) -> DatasetDict:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,7 +17,8 @@ from ..terminal import counting
 from .places import image_fields, image_paths
 
 SHARD_BYTES = 500 * 10**6
-ROWS = 256  # in memory at a time
+ROWS = 256  # in memory at a time, at most
+BATCH_BYTES = 64 * 10**6  # of images in memory at a time, at most, or one image; arrow's binary columns end at 2 GiB
 UNFINISHED = ".unfinished"
 
 
@@ -27,7 +28,8 @@ def write_parquet(
     """Write each split as parquet files, `train-00000-of-00012.parquet` and so on; rows stay in their order.
 
     Images are the bytes of their files, not encoded anew; their names are their paths below `root`. `out` appears when
-    it is whole: until then it is called `<out>.unfinished`. Memory does not grow with the number of rows.
+    it is whole: until then it is called `<out>.unfinished`. Memory does not grow with the number of rows, nor with the
+    size of the images beyond that of one.
 
     Args:
         splits: each with the columns `image` and `label`, a ClassLabel, whose names are kept.
@@ -55,7 +57,7 @@ def write_parquet(
             parts = _shards(sizes[split], shard_bytes)
             for index, rows in enumerate(parts):
                 name = f"{split}-{index:05}-of-{len(parts):05}.parquet"
-                _write_shard(dataset, rows, unfinished / name, root, count)
+                _write_shard(dataset, _batches(rows, sizes[split]), unfinished / name, root, count)
             files += len(parts)
     os.replace(unfinished, out)
     return files
@@ -85,23 +87,34 @@ def _shards(sizes: np.ndarray, shard_bytes: int) -> list[range]:
     return [range(*pair) for pair in pairwise(edges)]
 
 
-def _write_shard(dataset: Dataset, rows: range, file: Path, root: Path, count: Callable[[int], object]) -> None:
+def _batches(rows: range, sizes: np.ndarray) -> Iterator[range]:
+    """Rows of a file that are in memory together: at most ROWS, and at most BATCH_BYTES or one image."""
+    start = rows.start
+    while start < rows.stop:
+        ends = np.cumsum(sizes[start : min(start + ROWS, rows.stop)], dtype=np.int64)
+        stop = start + max(1, int(np.searchsorted(ends, BATCH_BYTES, side="right")))
+        yield range(start, stop)
+        start = stop
+
+
+def _write_shard(
+    dataset: Dataset, batches: Iterable[range], file: Path, root: Path, count: Callable[[int], object]
+) -> None:
     features = Features({"image": Image(), "label": dataset.features["label"]})
-    schema = features.arrow_schema
+    schema, stored = features.arrow_schema, dataset.with_format("arrow")
     # Files of images are packed already, and the smallest and largest of them, as bytes, mean nothing.
     with pq.ParquetWriter(file, schema, compression="none", use_dictionary=False, write_statistics=False) as writer:
-        for batch in _batches(dataset.with_format("arrow"), rows, root, schema):
-            writer.write_table(batch)
-            count(batch.num_rows)
+        for rows in batches:
+            writer.write_table(_table(stored, rows, root, schema))
+            count(len(rows))
 
 
-def _batches(dataset: Dataset, rows: range, root: Path, schema: pa.Schema) -> Iterator[pa.Table]:
+def _table(stored: Dataset, rows: range, root: Path, schema: pa.Schema) -> pa.Table:
     starts = tuple(os.path.join(place, "") for place in (root.absolute(), os.path.realpath(root)))
-    for start in range(rows.start, rows.stop, ROWS):
-        part = dataset[start : min(start + ROWS, rows.stop)]
-        images = [_with_bytes(image, starts) for image in part["image"].to_pylist()]
-        columns = [pa.array(images, schema.field("image").type), part["label"].combine_chunks()]
-        yield pa.Table.from_arrays(columns, schema=schema)
+    part = stored[rows.start : rows.stop]
+    images = [_with_bytes(image, starts) for image in part["image"].to_pylist()]
+    columns = [pa.array(images, schema.field("image").type), part["label"].combine_chunks()]
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def _with_bytes(image: dict | None, starts: tuple[str, ...]) -> dict | None:
