@@ -206,8 +206,7 @@ def _check_range(splits: list[Seen]) -> None:
         largest = seen.largest_of_16_bits
         raise DataError(
             f"the grey images of 16 bits have values up to {largest} of 65535, so {largest // 257 + 1} of 256 "
-            f"grey levels would be left; multiply all of them by the same number, up to {65535 // max(largest, 1)}, "
-            "or save them with 8 bits"
+            "grey levels would be left; set num_channels to 1, which keeps all of them, or save them with 8 bits"
         )
     if seen.largest_of_8_bits is not None and seen.largest_of_8_bits < DARK and seen.largest_of_16_bits is None:
         logger.warning(
