@@ -116,14 +116,13 @@ def measure(
 ) -> dict:
     """One teacher's `flatness_curve`, on images at its own size."""
     processor = image_processor(teacher.image_size, 1.0, data.pixels)
-    groups = head_mid_tail(data.counts, data.settings.boundaries)
     batches = DataLoader(EvaluationImages(images, processor), flags.batch_size)
     radii = [0.0, *sorted(set(flags.radii))]
     num_classes = images.features["label"].num_classes
     losses = perturbed_losses(teacher.to(device), batches, num_classes, radii, flags.draws, flags.seed)
     if not np.isfinite(losses).all():
         raise TeacherError(f"the loss of the teacher {name} is not finite; check its weights, or take smaller --radii")
-    return flatness_curve(losses, radii, groups)
+    return flatness_curve(losses, radii, head_mid_tail(data.counts, data.settings.boundaries))
 
 
 def training_facts(name: str) -> dict | None:

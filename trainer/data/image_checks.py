@@ -17,15 +17,13 @@ import PIL
 from datasets import Dataset, Image
 from PIL import Image as PILImage
 from PIL import UnidentifiedImageError
-from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from modeling_deit_lt import is_sixteen_bits, unknown_range, wrong_header
 
 from ..errors import DataError
-from ..machine import cores_per_rank
 from ..terminal import counting
-from .pixels import stored_channels
+from .pixels import loaded_by_workers, stored_channels
 from .remembered import recall, remember
 from .rgb import SMALL_PART, as_rgb
 
@@ -186,17 +184,12 @@ def undecodable_images(
             asked = dataset.select_columns(["image"]) if rows is None else dataset.select(numbers)
             checked = _Checked(asked, channels)
             found[split] = Seen()
-            for start, (wrong, seen) in zip(range(0, len(numbers), BATCH), _blocks(checked, num_workers), strict=True):
+            blocks = loaded_by_workers(checked, num_workers)
+            for start, (wrong, seen) in zip(range(0, len(numbers), BATCH), blocks, strict=True):
                 problems += [Undecodable(split, int(numbers[start + row]), *what) for row, *what in wrong]
                 found[split] = found[split].with_those(seen)
                 count(min(BATCH, len(numbers) - start))
     return problems, found
-
-
-def _blocks(checked: _Checked, num_workers: int) -> DataLoader:
-    num_workers = min(num_workers, cores_per_rank(), len(checked))
-    # Workers, since Pillow decodes under the interpreter lock; none for what one process does as soon as they start.
-    return DataLoader(checked, batch_size=None, num_workers=num_workers if num_workers > 1 else 0)
 
 
 def _check_range(splits: list[Seen]) -> None:

@@ -119,8 +119,7 @@ def pixel_format(
 
 def _sums_of(train: Dataset, channels: int, num_workers: int, show: bool) -> _Sums:
     blocks = _Moments(train, channels)
-    num_workers = min(num_workers, cores_per_rank(), len(blocks))
-    loader = DataLoader(blocks, batch_size=None, num_workers=num_workers if num_workers > 1 else 0)
+    loader = loaded_by_workers(blocks, num_workers)
     largest, totals = 0, np.zeros((2, 2, channels))
     with counting("measuring images", len(train), show) as count:
         for start, (highest, sums, wrong) in zip(range(0, len(train), BLOCK), loader, strict=True):
@@ -130,6 +129,13 @@ def _sums_of(train: Dataset, channels: int, num_workers: int, show: bool) -> _Su
             largest, totals = max(largest, highest), totals + np.asarray(sums)
             count(min(BLOCK, len(train) - start))
     return _Sums(largest, *totals.tolist())
+
+
+def loaded_by_workers(blocks: TorchDataset, num_workers: int) -> DataLoader:
+    """Blocks of rows, in order, each read by one of at most so many processes, and at most one a core."""
+    num_workers = min(num_workers, cores_per_rank(), len(blocks))
+    # Workers, since Pillow decodes under the interpreter lock; none for what one process does as soon as they start.
+    return DataLoader(blocks, batch_size=None, num_workers=num_workers if num_workers > 1 else 0)
 
 
 class _Sums(NamedTuple):
