@@ -96,7 +96,8 @@ def test_what_was_decoded_is_not_decoded_by_a_run(check, tmp_path, monkeypatch):
     image_tree(tmp_path / "images")
     assert check("--decode", "all")[1] is None
     monkeypatch.setattr(_Checked, "_seen_of", None)
-    prepare_data(DataArguments(dataset="images"), arguments(tmp_path / "out"))
+    for validation in (False, True):
+        prepare_data(DataArguments(dataset="images"), arguments(tmp_path / "out"), validation)
     (tmp_path / "images/train/level0/1.png").touch()
     with pytest.raises(DataError, match=r"\(26 such images, listed in \S*out/undecodable_images.tsv\)"):
         prepare_data(DataArguments(dataset="images"), arguments(tmp_path / "out"))

@@ -115,16 +115,16 @@ def prepare_data(settings: DataArguments, args: RunArguments, validation: bool =
         with args.main_process_first(desc="loading the data"):
             splits = load_data(settings)
             check_dataset(splits, decode_images=False)
+            data = whole = RunData(splits, settings)
             if validation:
                 fraction, seed = settings.validation_fraction, settings.split_seed
                 train, held_out = stratified_split(splits["train"], fraction, seed=seed)
-                splits = DatasetDict(train=train, validation=held_out, test=splits["test"])
-        data = RunData(splits, settings)
+                data = RunData(DatasetDict(train=train, validation=held_out, test=splits["test"]), settings)
         _refuse_other_images(data)
         head_mid_tail(data.counts, settings.boundaries)
         TrainingSampler.for_run(args, len(data.train))
         if settings.check_images:  # last, since it takes longest
-            from_first_rank(lambda: _check_images(data, args))
+            from_first_rank(lambda: _check_images(whole, args))  # as `check-data` remembers it
         return data.with_pixels(from_first_rank(lambda: _pixels(data, args)))
     except ValueError as error:  # a setting that these data cannot have, such as a rho below 1
         raise DataError(str(error)) from error
