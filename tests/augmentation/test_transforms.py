@@ -23,6 +23,7 @@ from trainer.augmentation import (
     seeded,
     train_transform,
 )
+from trainer.augmentation.images import OBJECTS
 from trainer.data import PixelFormat
 
 
@@ -202,6 +203,18 @@ def test_the_running_generators_do_not_notice():
     assert random.getstate() == before[0]
     assert (np.random.get_state()[1] == before[1]).all()
     assert torch.equal(torch.get_rng_state(), before[2])
+
+
+@pytest.mark.parametrize(("room", "kept"), [(12, 12), (11.9, 0)])
+def test_images_stay_decoded_where_all_of_them_fit(room, kept, monkeypatch):
+    """Told by those that were read so far, so that a large data set fills no memory before it is known to be one."""
+    monkeypatch.setattr("trainer.augmentation.images.KEPT_BYTES", room * (4 * 32 * 32 + OBJECTS))
+    images = HostImages(dataset(12), ["crop_flip"], 16)
+    for rows, expected in (([3, 3, 5], 2), (range(12), 12)):
+        first = images.read(list(rows))
+        assert len(images._decoded) == (expected if kept else 0)
+    again = images.read(list(range(12)))
+    assert [a is b for (a, _), (b, _) in zip(first, again, strict=True)] == [bool(kept)] * 12
 
 
 def test_grey_images_become_three_channels():

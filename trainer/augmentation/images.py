@@ -19,6 +19,7 @@ from trainer.augmentation.transforms import reseed, seeded, train_transform
 from trainer.data import RGB, PixelFormat, as_rgb, stored_channels
 
 KEPT_BYTES = 128 * 2**20  # decoded images of a process
+OBJECTS = 1200  # bytes of Python's and Pillow's objects around the pixels of one, measured
 VIEWS = ("pixel_values", "second_view")
 
 
@@ -48,7 +49,7 @@ class TrainingImages(TorchDataset, ABC):
         self.image_size = image_size
         self.seed = seed
         self._decoded: dict[int, tuple[Image.Image | Tensor, int]] = {}  # by row, of this process
-        self._room = KEPT_BYTES
+        self._read, self._bytes = 0, 0  # images that were decoded so far, and their memory
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -71,8 +72,9 @@ class TrainingImages(TorchDataset, ABC):
         if missing:
             found = dict(zip(missing, read_images(self.dataset, missing, self.pixels), strict=True))
         result = [found.get(row) or self._decoded[row] for row in rows]
-        self._room -= sum(_memory(image) for image, _ in found.values())
-        if self._room >= 0:
+        self._read += len(found)
+        self._bytes += sum(_memory(image) for image, _ in found.values())
+        if self._bytes * len(self.dataset) <= KEPT_BYTES * self._read:
             self._decoded |= found
         else:  # too large to be kept as a whole, and a part would save little
             self._decoded = {}
@@ -154,7 +156,7 @@ def format_of(processor: BaseImageProcessor) -> PixelFormat:
 
 
 def _memory(image: Image.Image | Tensor) -> int:
-    return image.nbytes if isinstance(image, Tensor) else 4 * image.width * image.height
+    return OBJECTS + (image.nbytes if isinstance(image, Tensor) else 4 * image.width * image.height)
 
 
 def collate(examples: dict[str, Any] | list[dict[str, Any]]) -> dict[str, Any]:
