@@ -20,9 +20,11 @@ def test_pixels_are_pillows(size, picture):
     angles, shifts, scales, shears = (torch.tensor(column) for column in zip(*drawn, strict=True))
     matrices = affine._inverses(angles, shifts, scales, shears[:, 0]).float()
     for images in (picture(60, size), torch.full((60, 3, size, size), 255, dtype=torch.uint8)):
-        result = affine.affine(images, {"affine": matrices})
+        result = affine.affine(images, {"affine": matrices}, (0, 90, 255))
         for image, warped, parameters in zip(images, result, drawn, strict=True):
-            expected = one.affine(pillow(image), *parameters, interpolation=InterpolationMode.BILINEAR)
+            expected = one.affine(
+                pillow(image), *parameters, interpolation=InterpolationMode.BILINEAR, fill=(0, 90, 255)
+            )
             assert difference(warped, expected).max() <= 1
 
 

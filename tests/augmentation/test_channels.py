@@ -1,5 +1,7 @@
 """Images that are not RGB through the transforms of stacks: grey as RGB is, each channel by itself, fractions kept."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -48,10 +50,26 @@ def through(name, images, pixels, draws):
 
 @without_colours
 def test_grey_is_augmented_as_rgb_with_equal_channels(name):
-    draws = draw(name, COUNT, 32, generator(), GREY)  # without saturation and hue, which grey images do not have
+    # Around RGB images crop_flip and affine leave black, around others the mean, which is therefore black here.
+    format = replace(GREY, mean=(0.0,)) if name in ("crop_flip", "affine") else GREY
+    draws = draw(name, COUNT, 32, generator(), format)  # without saturation and hue, which grey images do not have
     grey = frame(name, pictures(1).to(torch.uint8), draws, 32)
-    ours, rgb = augment(name, grey, draws, GREY), augment(name, grey.expand(-1, 3, -1, -1), draws, RGB_LIKE)
+    ours, rgb = augment(name, grey, draws, format), augment(name, grey.expand(-1, 3, -1, -1), draws, RGB_LIKE)
     assert torch.equal(ours, rgb[:, :1])
+
+
+@pytest.mark.parametrize("name", ["crop_flip", "affine"])
+@pytest.mark.parametrize("format", [RGB_LIKE, BANDS], ids=["rgb", "bands"])
+def test_what_a_move_leaves_bare_is_black_around_rgb_and_the_mean_around_others(name, format):
+    """So that an image that is its mean everywhere, as most of a white background, is not moved."""
+    draws = draw(name, COUNT, 32, generator(), format)
+    images = torch.tensor(format.mean_levels).view(1, -1, 1, 1).expand(COUNT, -1, 32, 32)
+    moved = augment(name, images.to(torch.uint8 if format.bits == 8 else torch.float32), draws, format)
+    if format.is_rgb:
+        assert (moved == 0).any(3).any(2).float().mean() > 0.8
+        assert ((moved == 0) | (moved == images)).all()
+    else:
+        assert (moved - images).abs().max() <= 0.01
 
 
 @without_colours

@@ -99,6 +99,9 @@ def test_squares_of_the_size_stay_as_they_are():
     assert crops.squares(noise(3, 20, 50), 32).shape == (3, 3, 32, 32)
 
 
+BLACK = (0, 0, 0)
+
+
 def padded_crops(image, padding):
     size = image.shape[-1]
     padded = torch.nn.functional.pad(image, (padding,) * 4)
@@ -117,7 +120,7 @@ def test_padded_crops_and_flips_are_drawn_equally_often():
     assert len(known) == 50
     numbers = generator()
     draws = draw_padded_crops(16, count, numbers) | draw_flips(count, numbers)
-    augmented = crops.flip(crops.padded_crops(image.expand(count, -1, -1, -1), draws), draws)
+    augmented = crops.flip(crops.padded_crops(image.expand(count, -1, -1, -1), draws, BLACK), draws)
     counts = Counter(known[crop.numpy().tobytes()] for crop in augmented)
     chi_square = sum((counts[crop] - per_crop) ** 2 / per_crop for crop in known.values())
     assert 49 - 4 * 98**0.5 < chi_square < 49 + 4 * 98**0.5  # 49 degrees of freedom, four deviations
@@ -126,7 +129,7 @@ def test_padded_crops_and_flips_are_drawn_equally_often():
 def test_padded_crops_are_of_their_own_image():
     images, numbers = noise(10), generator()
     draws = draw_padded_crops(32, 10, numbers) | draw_flips(10, numbers)
-    for image, crop in zip(images, crops.flip(crops.padded_crops(images, draws), draws), strict=True):
+    for image, crop in zip(images, crops.flip(crops.padded_crops(images, draws, BLACK), draws), strict=True):
         assert crop.numpy().tobytes() in padded_crops(image, 4)
 
 

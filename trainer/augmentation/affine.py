@@ -36,9 +36,10 @@ def _inverses(angles: Tensor, shifts: Tensor, scales: Tensor, shears: Tensor) ->
     return torch.cat([inverses, -inverses @ shifts.double().unsqueeze(2)], dim=2)
 
 
-def affine(images: Tensor, draws: Draws) -> Tensor:
-    """Warped copies of (n, C, S, S) images, bilinear, black where the source lies outside."""
+def affine(images: Tensor, draws: Draws, fill: tuple[int, ...]) -> Tensor:
+    """Warped copies of (n, C, S, S) images, bilinear, with `fill`, a value of each channel, where nothing was."""
     size = images.shape[-1]
+    colours = to_device(torch.tensor(fill, dtype=torch.float32), images.device).view(-1, 1, 1)
     # In -1 to 1 across the image, which is what grid_sample counts in.
     matrices = to_device(draws["affine"] * (2 / size), images.device).view(-1, 2, 3, 1, 1).unbind(2)
     steps = torch.arange(size, device=images.device) + 0.5 - size / 2
@@ -50,5 +51,6 @@ def affine(images: Tensor, draws: Draws) -> Tensor:
         sources = grid.permute(0, 2, 3, 1)
         pixels = F.grid_sample(images[part].float(), sources, padding_mode="border", align_corners=False)
         # Pillow cuts the fraction off; the thousandth is for whole numbers that float32 sums miss from below.
-        result[part] = pixels.add_(1e-3).clamp_(0, 255).masked_fill_(outside, 0).to(images.dtype)
+        pixels.add_(1e-3).clamp_(0, 255)
+        result[part] = torch.where(outside, colours, pixels).to(images.dtype)
     return result

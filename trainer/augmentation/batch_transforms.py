@@ -166,9 +166,11 @@ def augment(name: str, images: Tensor, draws: Draws, pixels: PixelFormat = RGB) 
         raise ValueError(f"images must be framed to squares before they are augmented, got {tuple(images.shape)}")
     if images.shape[1] != pixels.channels:
         raise ValueError(f"the images have {images.shape[1]} channels, not {pixels.channels}")
+    # Black around RGB as published; around others, of which nobody knows which value is empty, their mean.
+    fill = (0,) * pixels.channels if pixels.is_rgb else pixels.mean_levels
     if name == "affine":
-        return affine(images, draws)
-    result = flip(images if name in CROPPED else padded_crops(images, draws), draws)
+        return affine(images, draws, fill)
+    result = flip(images if name in CROPPED else padded_crops(images, draws, fill), draws)
     match name:  # each step overwrites the result
         case "paper":
             return apply_randaugment(PAPER, result, draws, pixels)

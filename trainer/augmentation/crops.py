@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -93,13 +92,15 @@ def draw_padded_crops(size: int, count: int, generator: torch.Generator) -> Draw
     return {"window": torch.randint(2 * (size // 8) + 1, (count, 2), generator=generator)}
 
 
-def padded_crops(images: Tensor, draws: Draws) -> Tensor:
-    """Windows (n, C, S, S) of images with a black border."""
-    size = images.shape[-1]
+def padded_crops(images: Tensor, draws: Draws, fill: tuple[int, ...]) -> Tensor:
+    """Windows (n, C, S, S) of images with a border of `fill`, a value of each channel."""
+    size, border = images.shape[-1], images.shape[-1] // 8
+    colours = to_device(torch.tensor(fill, dtype=images.dtype), images.device).view(-1, 1, 1)
     tops, lefts = to_device(draws["window"], images.device).unbind(1)
     result = torch.empty_like(images)
     for part in pieces(images):
-        padded = F.pad(images[part], (size // 8,) * 4)
+        padded = colours.repeat(len(images[part]), 1, size + 2 * border, size + 2 * border)
+        padded[..., border : border + size, border : border + size] = images[part]
         windows = padded.unfold(2, size, 1).unfold(3, size, 1)  # a view: (n, C, 2p + 1, 2p + 1, S, S)
         result[part] = windows[torch.arange(len(padded), device=images.device), :, tops[part], lefts[part]]
     return result

@@ -114,7 +114,7 @@ def apply_randaugment(
     Returns:
         (n, C, S, S) on the same device, of the same type.
     """
-    results, fill = [], tuple(round(255 * channel) for channel in pixels.mean)
+    results, fill = [], pixels.mean_levels
     for piece in pieces(images):
         result = images[piece]
         for layer in range(LAYERS):

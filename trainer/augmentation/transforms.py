@@ -86,8 +86,7 @@ def _picture_steps(name: str, image_size: int, pixels: PixelFormat) -> list:
         case "autoaugment":
             return [*crop_flip, AutoAugment()]
         case "randaugment":
-            mean = tuple(round(255 * channel) for channel in pixels.mean)
-            settings = {"translate_const": int(0.45 * image_size), "img_mean": mean}
+            settings = {"translate_const": int(0.45 * image_size), "img_mean": pixels.mean_levels}
             return [*resized_crop, rand_augment_transform("rand-n2-m10-mstd0.5", settings)]
         case "simclr":
             strength = simclr_strength(image_size)

@@ -51,6 +51,11 @@ class PixelFormat:
         return self.channels * (1 if self.bits == 8 else 4)
 
     @property
+    def mean_levels(self) -> tuple[int, ...]:
+        """(C,) mean as a value from 0 to 255."""
+        return tuple(round(255 * value) for value in self.mean)
+
+    @property
     def in_words(self) -> str:
         """For the banner of a run."""
         what = "RGB" if self.is_rgb else f"{self.channels} channel{'s' * (self.channels > 1)} of {self.bits} bits"
