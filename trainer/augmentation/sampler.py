@@ -129,12 +129,13 @@ class TrainingSampler(Sampler):
         return rows.repeat(self.repeats)[: len(self)]
 
     def __iter__(self) -> Iterator[ImageKey]:
-        rows = self.rows(self.epoch).tolist()
-        positions = self._dealt()
-        if self.partners:
-            batches = np.split(positions, range(self.batch_size, len(self), self.batch_size))
-            positions = np.concatenate([as_partners(batch) for batch in batches])
-        return iter([ImageKey(rows[position], self.epoch, position) for position in positions.tolist()])
+        epoch = self.epoch
+        rows, positions = self.rows(epoch), self._dealt()
+        # A batch at a time: the keys of a million images would be 150 MB.
+        for batch in np.split(positions, range(self.batch_size, len(self), self.batch_size)):
+            batch = as_partners(batch) if self.partners else batch
+            for row, position in zip(rows[batch].tolist(), batch.tolist(), strict=True):
+                yield ImageKey(row, epoch, position)
 
     def _dealt(self) -> np.ndarray:
         """The positions 0, 2, 4, ... of each pair of batches, then 1, 3, 5, ...; as they are without repeats."""
