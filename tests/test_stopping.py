@@ -1,5 +1,6 @@
 """SIGTERM in a training: a checkpoint, an end in order, and a run that goes on as if it had not been stopped."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -140,3 +141,25 @@ def test_a_real_run_saves_at_sigterm_and_prints_how_to_go_on(tmp_path, workers):
     checkpoint = last_complete_checkpoint(tmp_path / "out")
     assert checkpoint is not None
     assert history(tmp_path / "out")[-1]["step"] == int(checkpoint.rsplit("-", 1)[1])
+
+
+def test_a_worker_leaves_signals_to_its_run_and_shared_memory_as_it_is(tmp_path):
+    """A garbage collection in it would write into each object of its parent, and so copy it."""
+    settings = arguments(tmp_path, dataloader_num_workers=1)
+    trainer = DeiTLTTrainer(tiny_student(), settings, train_dataset=training_images())
+    trainer.data_collator = lambda rows: [signal.getsignal(signal.SIGTERM), gc.get_freeze_count()]
+    handler, frozen = next(iter(trainer.get_train_dataloader().base_dataloader))
+    assert handler == signal.SIG_IGN
+    assert frozen > 100_000
+
+
+def test_a_process_ends_although_a_loader_with_workers_is_left(tmp_path):
+    """As after an error whose traceback keeps it; by itself multiprocessing would wait for the workers forever."""
+    lines = [
+        "from torch.utils.data import DataLoader",
+        "from trainer.stopping import ignore_termination",
+        "settings = {'num_workers': 1, 'worker_init_fn': lambda index: ignore_termination()}",
+        "left = iter(DataLoader(range(8), persistent_workers=True, **settings))",
+        "next(left)",
+    ]
+    subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True, cwd=tmp_path, timeout=120)

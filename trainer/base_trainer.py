@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import signal
@@ -131,7 +132,8 @@ class BaseTrainer(EvaluatingTrainer):
         torch.manual_seed(hashed(self.args.seed, self.state.global_step))
 
     def _get_dataloader(self, *args, **kwargs):
-        """Trainer's, with workers that a signal to the whole job does not end before their run has saved."""
+        """Trainer's, with workers that a signal to the whole job does not end before their run has saved, and that
+        leave their parent's memory shared."""
         loader = super()._get_dataloader(*args, **kwargs)
         plain = getattr(loader, "base_dataloader", loader)
         plain.worker_init_fn = partial(_start_worker, plain.worker_init_fn)
@@ -214,5 +216,6 @@ class BaseTrainer(EvaluatingTrainer):
 
 def _start_worker(start, index: int) -> None:
     ignore_termination()
+    gc.freeze()  # a collection would write into all objects that the worker shares with its parent, and so copy them
     if start is not None:
         start(index)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import math
+import multiprocessing
 import signal
 import threading
 from collections.abc import Iterator
@@ -110,3 +112,11 @@ class StopAtSignal(TrainerCallback):
 def ignore_termination() -> None:
     """For a loader's worker: a signal to all processes of a job must not end it while its run saves."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+@atexit.register
+def end_workers() -> None:
+    """At the end of a process: multiprocessing would end those that are left by SIGTERM, and wait for them forever."""
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.kill()
