@@ -44,7 +44,7 @@ SIZE = 16
 RECIPE = {
     **{"preset": "tiny", "image_size": 8, "patch_size": 8, "hidden_size": 16, "num_hidden_layers": 1},
     **{"num_attention_heads": 1, "intermediate_size": 16, "train_transform": "crop_flip", "crop_ratio": 1.0},
-    **{"num_train_epochs": 1, "warmup_epochs": 0, "per_device_train_batch_size": 512, "ema_decay": 0, "repeats": 1},
+    **{"num_train_epochs": 1, "warmup_epochs": 0, "per_device_train_batch_size": 128, "ema_decay": 0, "repeats": 1},
     **{"check_images": False, "dataloader_num_workers": 1, "use_cpu": True, "disable_tqdm": True},
     **{"save_strategy": "no", "logging_steps": 20},
 }
@@ -146,10 +146,10 @@ def measured(folder: Path, data: Path, lists: dict) -> dict:
     memory = Memory(run.pid)
     marks = {}
     for line in run.stdout:
-        for word, mark in (("schedule", "banner"), ("student ", "first_log"), ("expert", "report")):
-            if line.startswith(word) and mark not in marks and (mark != "first_log" or "banner" in marks):
+        for word, mark in (("schedule", "banner"), ("student ", "training"), ("expert", "report")):
+            if line.startswith(word) and mark not in marks and (mark != "training" or "banner" in marks):
                 marks[mark] = round(time.perf_counter() - begin, 1)
-                memory.stage = mark
+                memory.training = mark == "training"
     if run.wait():
         raise SystemExit(f"the run on {data} failed; see {output}")
     metrics = json.loads((output / "metrics.json").read_text())
@@ -164,13 +164,12 @@ def measured(folder: Path, data: Path, lists: dict) -> dict:
 
 
 class Memory(threading.Thread):
-    """Samples the memory of a process and of its children until it ends."""
+    """Samples the memory of a process and of its workers until it ends."""
 
     def __init__(self, pid: int):
         super().__init__(daemon=True)
-        self.process, self.stage = psutil.Process(pid), "start"
-        self.main: dict[str, int] = {}
-        self.worker: dict[str, int] = {}
+        self.process, self.training = psutil.Process(pid), False
+        self.samples: list[tuple[bool, int, int]] = []
         self.start()
 
     def run(self) -> None:
@@ -178,24 +177,17 @@ class Memory(threading.Thread):
         while self.process.is_running():
             time.sleep(0.5)
             try:
-                own = sum(part.anonymous for part in self.process.memory_maps(grouped=False))
-                # The loader's workers; what else a run starts ends at once.
-                children = [not_shared(child) for child in self.process.children()]
+                main = sum(part.anonymous for part in self.process.memory_maps(grouped=False))
+                workers = [not_shared(child) for child in self.process.children()]
             except psutil.Error:  # one of them has just ended
                 continue
-            self.main[self.stage] = max(self.main.get(self.stage, 0), own)
-            self.worker[self.stage] = max([self.worker.get(self.stage, 0), *children])
+            self.samples.append((self.training, main >> 20, max(workers, default=0) >> 20))
 
     def figures(self) -> dict[str, int]:
-        """MB: until the training begins, in the training, and from the tests to the end."""
-        training = max(self.main.get("banner", 0), self.main.get("first_log", 0))
-        workers = max(self.worker.get("banner", 0), self.worker.get("first_log", 0))
-        return {
-            "main_mb_before_training": self.main["start"] >> 20,
-            "main_mb_in_training_and_test": training >> 20,
-            "main_mb_in_report": self.main.get("report", 0) >> 20,
-            "worker_mb": workers >> 20,
-        }
+        """MB: the median while it trained, which the seconds of the test hardly touch; the most of the whole run."""
+        _, *training = np.median([sample for sample in self.samples if sample[0]], axis=0).astype(int).tolist()
+        _, *most = np.max(self.samples, axis=0).tolist()
+        return dict(zip(("main_mb", "worker_mb", "main_mb_most", "worker_mb_most"), training + most, strict=True))
 
 
 def not_shared(process: psutil.Process) -> int:
@@ -207,8 +199,8 @@ def draw(rows: list[dict], file: Path) -> None:
     """Figures over rows, a line for each kind of data."""
     panels = {
         "seconds_to_banner": "start-up, s",
-        "main_mb_in_training_and_test": "main process, MB",
-        "worker_mb": "worker, MB",
+        "main_mb": "main process in training, MB",
+        "worker_mb": "worker in training, MB",
         "images_per_second": "images per second",
     }
     figure, axes = plt.subplots(1, len(panels), figsize=(14, 3.4), layout="constrained")
