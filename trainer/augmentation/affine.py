@@ -39,7 +39,6 @@ def _inverses(angles: Tensor, shifts: Tensor, scales: Tensor, shears: Tensor) ->
 def affine(images: Tensor, draws: Draws, fill: tuple[int, ...]) -> Tensor:
     """Warped copies of (n, C, S, S) images, bilinear, with `fill`, a value of each channel, where nothing was."""
     size = images.shape[-1]
-    colours = to_device(torch.tensor(fill, dtype=torch.float32), images.device).view(-1, 1, 1)
     # In -1 to 1 across the image, which is what grid_sample counts in.
     matrices = to_device(draws["affine"] * (2 / size), images.device).view(-1, 2, 3, 1, 1).unbind(2)
     steps = torch.arange(size, device=images.device) + 0.5 - size / 2
@@ -47,10 +46,11 @@ def affine(images: Tensor, draws: Draws, fill: tuple[int, ...]) -> Tensor:
     for part in pieces(images):
         by_x, by_y, shift = (column[part] for column in matrices)
         grid = (by_x * steps + shift) + by_y * steps.view(-1, 1)  # (n, 2, S, S)
-        outside = ((grid < -1) | (grid >= 1)).any(1, keepdim=True)
+        outside = ((grid < -1) | (grid >= 1)).any(1)
         sources = grid.permute(0, 2, 3, 1)
         pixels = F.grid_sample(images[part].float(), sources, padding_mode="border", align_corners=False)
         # Pillow cuts the fraction off; the thousandth is for whole numbers that float32 sums miss from below.
-        pixels.add_(1e-3).clamp_(0, 255)
-        result[part] = torch.where(outside, colours, pixels).to(images.dtype)
+        result[part] = pixels.add_(1e-3).clamp_(0, 255).to(images.dtype)
+        for channel, colour in enumerate(fill):
+            result[part, channel].masked_fill_(outside, colour)
     return result
