@@ -154,12 +154,24 @@ def test_a_worker_leaves_signals_to_its_run_and_shared_memory_as_it_is(tmp_path)
 
 
 def test_a_process_ends_although_a_loader_with_workers_is_left(tmp_path):
-    """As after an error whose traceback keeps it; by itself multiprocessing would wait for the workers forever."""
-    lines = [
-        "from torch.utils.data import DataLoader",
-        "from trainer.stopping import ignore_termination",
-        "settings = {'num_workers': 1, 'worker_init_fn': lambda index: ignore_termination()}",
-        "left = iter(DataLoader(range(8), persistent_workers=True, **settings))",
-        "next(left)",
-    ]
-    subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True, cwd=tmp_path, timeout=120)
+    """As after an error whose traceback keeps it; multiprocessing would wait for the workers forever. A process that
+    was forked from it leaves them alone."""
+    script = """
+import os, sys
+from torch.utils.data import DataLoader
+from trainer.workers import prepare_workers
+loader = DataLoader(range(99), num_workers=3, persistent_workers=True)
+prepare_workers(loader)
+left = iter(loader)
+next(left)
+if os.fork() == 0:
+    sys.stderr = None  # where multiprocessing says that the workers are not its children
+    sys.exit()
+os.wait()
+for _ in range(50):
+    next(left)
+print("went on")
+"""
+    command = [sys.executable, "-W", "ignore", "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "went on\n", "")

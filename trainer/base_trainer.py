@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import math
 import signal
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -25,7 +23,8 @@ from trainer.evaluating import EvaluatingTrainer
 from trainer.ranks import from_first_rank, gather_files
 from trainer.resuming import last_complete_checkpoint
 from trainer.reweighting import effective_number_weights
-from trainer.stopping import StopAtSignal, ignore_termination
+from trainer.stopping import StopAtSignal
+from trainer.workers import prepare_workers
 
 SUMS_FILE = "sums_since_log.json"
 
@@ -136,7 +135,7 @@ class BaseTrainer(EvaluatingTrainer):
         leave their parent's memory shared."""
         loader = super()._get_dataloader(*args, **kwargs)
         plain = getattr(loader, "base_dataloader", loader)
-        plain.worker_init_fn = partial(_start_worker, plain.worker_init_fn)
+        prepare_workers(plain)
         if getattr(plain.dataset, "resident", False):
             plain.num_workers, plain.pin_memory = 0, False  # the images are on the device already
         return loader
@@ -212,10 +211,3 @@ class BaseTrainer(EvaluatingTrainer):
     def _get_grad_norm(self, model, grad_norm=None):
         """The norm that clipping has computed anyway, or none: Trainer would compute it at every step for its log."""
         return None if grad_norm is None else super()._get_grad_norm(model, grad_norm)
-
-
-def _start_worker(start, index: int) -> None:
-    ignore_termination()
-    gc.freeze()  # a collection would write into all objects that the worker shares with its parent, and so copy them
-    if start is not None:
-        start(index)

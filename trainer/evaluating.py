@@ -13,6 +13,7 @@ from trainer.base_arguments import RunArguments
 from trainer.evaluation import Predictions, expert_report, predictions
 from trainer.predicting import reduced
 from trainer.saving import SavingTrainer
+from trainer.workers import end_workers
 
 
 @dataclass(frozen=True)
@@ -100,13 +101,8 @@ class EvaluatingTrainer(SavingTrainer):
         return {name: Predictions(*pair) for name, pair in zip(self.experts, pairs, strict=True)}
 
     def _end_workers(self) -> None:
-        """End the loaders' workers now: left to the garbage collector, each delays the next training by 5 s."""
         while self.accelerator._dataloaders:
-            loader = self.accelerator._dataloaders.pop()
-            iterator = getattr(loader.base_dataloader, "_iterator", None)
-            if iterator is not None:
-                iterator._shutdown_workers()
-                loader.base_dataloader._iterator = None
+            end_workers(self.accelerator._dataloaders.pop().base_dataloader)
         self._eval_dataloaders = {}  # which Trainer keeps; one that is made anew ends with the next training
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
 import math
-import multiprocessing
 import signal
 import threading
 from collections.abc import Iterator
@@ -107,16 +105,3 @@ class StopAtSignal(TrainerCallback):
             return False
         before[0].wait()
         return bool(before[1])
-
-
-def ignore_termination() -> None:
-    """For a loader's worker: a signal to all processes of a job must not end it while its run saves."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-
-@atexit.register
-def end_workers() -> None:
-    """At the end of a process: multiprocessing would end those that are left by SIGTERM, and wait for them forever."""
-    for child in multiprocessing.active_children():
-        if child.daemon:
-            child.kill()

@@ -32,6 +32,7 @@ COUNT = 300
 RGB_LIKE = PixelFormat(3, 8, IMAGENET_DEFAULT_MEAN[:1] * 3, IMAGENET_DEFAULT_STD[:1] * 3)
 GREY = PixelFormat(1, 8, IMAGENET_DEFAULT_MEAN[:1], IMAGENET_DEFAULT_STD[:1])
 DEEP = PixelFormat(1, 12, IMAGENET_DEFAULT_MEAN[:1], IMAGENET_DEFAULT_STD[:1])
+DARK = PixelFormat(1, 16, (0.0021,), (0.0004,))
 BANDS = PixelFormat(5, 16, (0.1, 0.3, 0.5, 0.7, 0.9), (0.2,) * 5)
 WITHOUT_COLOURS = [name for name in TRAIN_TRANSFORMS if name != "autoaugment"]
 without_colours = pytest.mark.parametrize("name", WITHOUT_COLOURS)
@@ -59,7 +60,7 @@ def test_grey_is_augmented_as_rgb_with_equal_channels(name):
 
 
 @pytest.mark.parametrize("name", ["crop_flip", "affine"])
-@pytest.mark.parametrize("format", [RGB_LIKE, BANDS], ids=["rgb", "bands"])
+@pytest.mark.parametrize("format", [RGB_LIKE, GREY, BANDS, DARK], ids=["rgb", "grey", "bands", "dark"])
 def test_what_a_move_leaves_bare_is_black_around_rgb_and_the_mean_around_others(name, format):
     """So that an image that is its mean everywhere, as most of a white background, is not moved."""
     draws = draw(name, COUNT, 32, generator(), format)
@@ -69,7 +70,7 @@ def test_what_a_move_leaves_bare_is_black_around_rgb_and_the_mean_around_others(
         assert (moved == 0).any(3).any(2).float().mean() > 0.8
         assert ((moved == 0) | (moved == images)).all()
     else:
-        assert (moved - images).abs().max() <= 0.01
+        assert (moved - images).abs().max() <= 0.002  # a thousandth is added before fractions are cut off
 
 
 @without_colours
@@ -89,8 +90,9 @@ def test_floats_of_whole_numbers_are_augmented_as_bytes_but_for_rounding(name):
     draws = draw(name, COUNT, 32, generator(), GREY)
     images = pictures(1)
     bytes_, floats = through(name, images.to(torch.uint8), GREY, draws), through(name, images, DEEP, draws)
-    # Each of up to four steps rounds by a level, and brightness and contrast enlarge what came before up to 1.4 times.
-    steps = {"crop_flip": 0.01, "affine": 1.01, "resized_crop": 6, "simclr": 6}
+    # What a crop leaves bare is the rounded mean. Each of up to four steps rounds by a level, and brightness and
+    # contrast enlarge what came before up to 1.4 times.
+    steps = {"crop_flip": 0.5, "affine": 1.01, "resized_crop": 6, "simclr": 6}
     apart = (bytes_.float() - floats).abs()
     assert apart.max() <= steps[name]
     assert apart.mean() < 1.5

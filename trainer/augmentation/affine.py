@@ -36,7 +36,7 @@ def _inverses(angles: Tensor, shifts: Tensor, scales: Tensor, shears: Tensor) ->
     return torch.cat([inverses, -inverses @ shifts.double().unsqueeze(2)], dim=2)
 
 
-def affine(images: Tensor, draws: Draws, fill: tuple[int, ...]) -> Tensor:
+def affine(images: Tensor, draws: Draws, fill: tuple[float, ...]) -> Tensor:
     """Warped copies of (n, C, S, S) images, bilinear, with `fill`, a value of each channel, where nothing was."""
     size = images.shape[-1]
     # In -1 to 1 across the image, which is what grid_sample counts in.

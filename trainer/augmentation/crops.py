@@ -92,7 +92,7 @@ def draw_padded_crops(size: int, count: int, generator: torch.Generator) -> Draw
     return {"window": torch.randint(2 * (size // 8) + 1, (count, 2), generator=generator)}
 
 
-def padded_crops(images: Tensor, draws: Draws, fill: tuple[int, ...]) -> Tensor:
+def padded_crops(images: Tensor, draws: Draws, fill: tuple[float, ...]) -> Tensor:
     """Windows (n, C, S, S) of images with a border of `fill`, a value of each channel."""
     size, border = images.shape[-1], images.shape[-1] // 8
     colours = to_device(torch.tensor(fill, dtype=images.dtype), images.device).view(-1, 1, 1)

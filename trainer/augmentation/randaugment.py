@@ -123,7 +123,7 @@ def apply_randaugment(
     return torch.cat(results) if results else images.clone()
 
 
-def _layer(settings: RandAugmentSettings, images: Tensor, draws: _Draws, fill: tuple[int, ...]) -> Tensor:
+def _layer(settings: RandAugmentSettings, images: Tensor, draws: _Draws, fill: tuple[float, ...]) -> Tensor:
     """Sort the images by their operations, do each room's to a run of them, and put them back in order."""
     order = draws.operations.argsort(stable=True)
     draws = _Draws(*(table[order] for table in draws))
@@ -139,7 +139,9 @@ def _layer(settings: RandAugmentSettings, images: Tensor, draws: _Draws, fill: t
     return torch.cat(results).index_select(0, to_device(order.argsort(), images.device))
 
 
-def _in_room(room: str, settings: RandAugmentSettings, images: Tensor, draws: _Draws, fill: tuple[int, ...]) -> Tensor:
+def _in_room(
+    room: str, settings: RandAugmentSettings, images: Tensor, draws: _Draws, fill: tuple[float, ...]
+) -> Tensor:
     match room:
         case "nothing":
             return images

@@ -16,7 +16,7 @@ from trainer.augmentation.stacks import to_device
 ROUNDING = 2**-12  # of a grey level: what float32 sums of whole numbers may miss, before the fraction is cut off
 
 
-def move_rows(images: Tensor, shifts: Tensor, bicubic: Tensor, fill: tuple[int, ...]) -> Tensor:
+def move_rows(images: Tensor, shifts: Tensor, bicubic: Tensor, fill: tuple[float, ...]) -> Tensor:
     """Move each row of each image to the left: a shift in x where all rows have one shift, a shear where they differ.
 
     All places of a row lie equally far between two pixels. So the row is interpolated there once, and then copied from
@@ -57,12 +57,12 @@ def move_rows(images: Tensor, shifts: Tensor, bicubic: Tensor, fill: tuple[int, 
     return windows.index_select(0, to_device(starts.view(-1), images.device)).view_as(images)
 
 
-def move_columns(images: Tensor, shifts: Tensor, bicubic: Tensor, fill: tuple[int, ...]) -> Tensor:
+def move_columns(images: Tensor, shifts: Tensor, bicubic: Tensor, fill: tuple[float, ...]) -> Tensor:
     """`move_rows` for columns: each is moved up by its shift."""
     return move_rows(images.mT.contiguous(), shifts, bicubic, fill).mT.contiguous()
 
 
-def rotate(images: Tensor, degrees: Tensor, bicubic: Tensor, fill: tuple[int, ...]) -> Tensor:
+def rotate(images: Tensor, degrees: Tensor, bicubic: Tensor, fill: tuple[float, ...]) -> Tensor:
     """Turn each image about its centre, counter-clockwise.
 
     Args:

@@ -28,7 +28,6 @@ from trainer.evaluation import expert_report, format_report, group_rule
 from trainer.machine import MOST_WORKERS, PRECISIONS, device_in_words
 from trainer.parsing import make
 from trainer.predicting import predict
-from trainer.ranks import on_first_rank
 from trainer.run.files import write_json
 from trainer.run.folder import METRICS
 from trainer.run.model_folder import ModelFolder, open_model
@@ -101,35 +100,29 @@ def main(words: list[str]) -> None:
 
 
 def load_test_split(data: str, flags: EvaluationArguments, opened: ModelFolder) -> Dataset:
-    """The test split, checked, with the model's classes in the model's order; rank 0 goes first, so that caches are
-    written once, and decodes the images for all."""
+    """The test split, checked, with the model's classes in the model's order."""
     run = opened.data_settings
-    with PartialState(cpu=flags.use_cpu).main_process_first():
-        test = load_long_tailed(
-            data,
-            config_name=flags.config_name,
-            image_column=flags.image_column,
-            label_column=flags.label_column,
-            test_fraction=run.test_fraction if flags.test_fraction is None else flags.test_fraction,
-            seed=run.split_seed if flags.split_seed is None else flags.split_seed,
-            train_list=flags.train_list,
-            test_list=flags.test_list,
-            class_from=flags.class_from or run.class_from,
-        )["test"]
+    test = load_long_tailed(
+        data,
+        config_name=flags.config_name,
+        image_column=flags.image_column,
+        label_column=flags.label_column,
+        test_fraction=run.test_fraction if flags.test_fraction is None else flags.test_fraction,
+        seed=run.split_seed if flags.split_seed is None else flags.split_seed,
+        train_list=flags.train_list,
+        test_list=flags.test_list,
+        class_from=flags.class_from or run.class_from,
+    )["test"]
     if (detail := class_difference(test.features["label"].names, opened.class_names)) is not None:
         raise DataError(f"{data} has other classes than the model, or another order: {detail}")
     check_labels(test, split="test")
-    on_first_rank(lambda: check_test_images(test, data, channels_of(opened.processor)))
-    return test
-
-
-def check_test_images(test: Dataset, data: str, channels: int) -> None:
-    """Decode every image, unless it was done before; those that cannot be are listed in the working folder."""
     try:
         state = fingerprint(test, Path(data).expanduser()).state
     except DataError:  # a file is gone: the check names all that are
         state = None
+    channels = channels_of(opened.processor)
     check_images(test, "image", MOST_WORKERS, "test", channels, state=state, file=Path(UNDECODABLE), show=True)
+    return test
 
 
 def group_boundaries(flags: EvaluationArguments, opened: ModelFolder):

@@ -51,9 +51,9 @@ class PixelFormat:
         return self.channels * (1 if self.bits == 8 else 4)
 
     @property
-    def mean_levels(self) -> tuple[int, ...]:
-        """(C,) mean as a value from 0 to 255."""
-        return tuple(round(255 * value) for value in self.mean)
+    def mean_levels(self) -> tuple[float, ...]:
+        """(C,) mean as a value from 0 to 255: of bytes, or with its fraction."""
+        return tuple(255 * value if self.bits > 8 else round(255 * value) for value in self.mean)
 
     @property
     def in_words(self) -> str:
