@@ -29,7 +29,7 @@ PLACES = [
     (f"{STUDENT}.prediction_step", 3),  # in an evaluation
     ("trainer.callbacks:save_file", 3),  # while a student's checkpoint is written, before its weight average
     ("trainer.trainer:DeiTLTTrainer._save_rng_state", 4),  # and after its optimiser
-    (f"{STUDENT}.predict", 2),  # between the model and its figures
+    (f"{STUDENT}.test", 2),  # between the model and its figures
     ("trainer.run.results:write_json", 1),  # between the model card and metrics.json, the last file
 ]
 MOMENTS = 13  # drawn from the time that the run left alone took after its imports
