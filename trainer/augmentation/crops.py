@@ -94,12 +94,14 @@ def draw_padded_crops(size: int, count: int, generator: torch.Generator) -> Draw
 
 def padded_crops(images: Tensor, draws: Draws, fill: tuple[float, ...]) -> Tensor:
     """Windows (n, C, S, S) of images with a border of `fill`, a value of each channel."""
-    size, border = images.shape[-1], images.shape[-1] // 8
-    colours = to_device(torch.tensor(fill, dtype=images.dtype), images.device).view(-1, 1, 1)
+    channels, size = images.shape[1], images.shape[-1]
+    border = size // 8
     tops, lefts = to_device(draws["window"], images.device).unbind(1)
     result = torch.empty_like(images)
     for part in pieces(images):
-        padded = colours.repeat(len(images[part]), 1, size + 2 * border, size + 2 * border)
+        padded = images.new_empty(len(images[part]), channels, size + 2 * border, size + 2 * border)
+        for channel, colour in enumerate(fill):
+            padded[:, channel] = colour
         padded[..., border : border + size, border : border + size] = images[part]
         windows = padded.unfold(2, size, 1).unfold(3, size, 1)  # a view: (n, C, 2p + 1, 2p + 1, S, S)
         result[part] = windows[torch.arange(len(padded), device=images.device), :, tops[part], lefts[part]]
